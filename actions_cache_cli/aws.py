@@ -14,6 +14,7 @@ from botocore.exceptions import (
     ClientError,
     CredentialRetrievalError,
     NoCredentialsError,
+    NoRegionError,
     PartialCredentialsError,
     ProfileNotFound,
 )
@@ -128,11 +129,14 @@ def refusal(error: ClientError) -> AwsRefused:
 
 
 def explain(error: Exception) -> str:
+    """Say why AWS can't be asked, and what to do."""
     if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
         return (
             f"no AWS credentials were found ({error}): run `aws configure` or `aws sso login`, or set AWS_PROFILE, or "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
+    if isinstance(error, NoRegionError):
+        return "no AWS region is set: set AWS_REGION to the stack's, or run `aws configure`"
     if isinstance(error, ProfileNotFound):
         return f"{error}: set AWS_PROFILE to one of `aws configure list-profiles`"
     return f"AWS can't be asked: {error}"

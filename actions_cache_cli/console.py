@@ -1,6 +1,8 @@
 """Shows a command's results as rows and lines or as one JSON document, and its progress on standard error."""
 
 import datetime as dt
+import re
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,13 +14,16 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from actions_cache.domain.refs import full_ref
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache_cli.doctor.report import as_json, printable
+from actions_cache_cli.table import LEAST_CELLS, Column, cut, lay_out
 
 LOG_SECONDS = 30
 """Seconds between lines of progress where there is no terminal."""
 
-UNITS = ("kB", "MB", "GB", "TB")
+UNITS = ("KiB", "MiB", "GiB", "TiB")
+KIB = 1024
 
 
 class CommandFailed(click.ClickException):
@@ -30,8 +35,38 @@ class CommandFailed(click.ClickException):
         return printable(self.message)
 
 
+class ReaderGone(Exception):
+    """Raised when nobody reads standard output any more, as `head` after its last line."""
+
+
+def write(line: str) -> None:
+    try:
+        click.echo(line)
+    except BrokenPipeError:
+        # Click would exit with 1, which means trouble here.
+        raise ReaderGone from None
+
+
+def closing_help(*examples: str, fields: str = "") -> str:
+    """Return the end of a command's help.
+
+    Args:
+        examples: Command lines, without the program's name.
+        fields: The fields of its JSON document; empty if the management API has the same.
+    """
+    # Click wraps no paragraph that begins with \\b.
+    lines = "\n".join(f"  actions-cache {example}" for example in examples)
+    written = f"JSON: {fields}" if fields else "JSON: as the management API's (docs/operate/management.md)."
+    return f"\b\nExamples:\n{lines}\n\n{written}"
+
+
 class Bar(Protocol):
     def advance(self, note: str = "") -> None: ...
+
+
+def terminal_width() -> int | None:
+    """Return the width of the terminal that shows standard output; None for a pipe or a file."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 @dataclass(frozen=True)
@@ -40,30 +75,37 @@ class Output:
 
     Args:
         as_json: Whether one JSON document, and nothing else, goes to standard output.
+        width: The width that lines are cut to; None for whole lines.
         notes: Where progress is shown.
     """
 
     as_json: bool
+    width: int | None = None
     notes: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
 
     def say(self, line: str) -> None:
         if not self.as_json:
-            click.echo(printable(line))
+            write(printable(line))
 
-    def rows(self, titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Show columns as wide as their longest cell. A line is never broken, so that `grep` and `cut` can read it."""
-        if self.as_json:
-            return
-        lines = [tuple(titles), *(tuple(map(printable, row)) for row in rows)]
-        if len(lines) == 1:
-            return
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
-            self.say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    def rows(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
+        """Show a table, of which nothing is cut in a pipe, so that `grep` and `cut` find whole values."""
+        cells = [tuple(map(printable, row)) for row in rows]
+        if cells and not self.as_json:
+            for line in lay_out(columns, cells, self.width):
+                self.say(line)
+
+    def ref(self, ref: str) -> str:
+        """Return a ref as people write it on a terminal, and in full where a program may read it."""
+        return ref if self.width is None else short_ref(ref)
+
+    def brief(self, chosen: str) -> str:
+        """Return a name that a job chose, cut on a terminal so that the sentence around it has room."""
+        whole = printable(chosen)
+        return whole if self.width is None else cut(whole, max(LEAST_CELLS, self.width // 2))
 
     def document(self, document: Mapping[str, Any]) -> None:
         if self.as_json:
-            click.echo(as_json(document))
+            write(as_json(document))
 
     @contextmanager
     def progress(self, things: str, total: int | None = None) -> Iterator[Bar]:
@@ -76,9 +118,9 @@ class Output:
         if not self.notes.is_terminal:
             yield _Lines(things, total)
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        note = TextColumn("{task.fields[note]}", markup=False)
-        with Progress(*columns, TimeRemainingColumn(), note, console=self.notes, transient=True) as bars:
+        so_far = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if total else ("{task.completed}",)
+        columns = (SpinnerColumn(), "{task.description}", *so_far, TextColumn("{task.fields[note]}", markup=False))
+        with Progress(*columns, console=self.notes, transient=True) as bars:
             yield _Moving(bars, bars.add_task(things, total=total, note=""))
 
 
@@ -108,19 +150,36 @@ class _Lines:
 
 
 def amount(size: int) -> str:
-    """Write bytes for people; 1.5 GB is 1,500,000,000."""
-    if size < 1000:  # noqa: PLR2004 - the first of UNITS
+    """Write bytes for people: 1.5 GiB is 1,610,612,736."""
+    if size < KIB:
         return f"{size} B"
     value = float(size)
     for unit in UNITS:
-        value /= 1000
-        if value < 1000 or unit == UNITS[-1]:  # noqa: PLR2004
+        value /= KIB
+        # 1023.95 would be shown as 1024.0.
+        if round(value, 1) < KIB or unit == UNITS[-1]:
             break
     return f"{value:.1f} {unit}"
 
 
 def moment(at: Millis) -> str:
-    return dt.datetime.fromtimestamp(at / SECOND, dt.UTC).strftime("%Y-%m-%d %H:%M")
+    """Write a time for people, to the minute, in a form that options such as --older-than take."""
+    return dt.datetime.fromtimestamp(at / SECOND, dt.UTC).strftime("%Y-%m-%d %H:%MZ")
+
+
+_SHORT = (
+    (re.compile("refs/heads/(.+)"), r"\1"),
+    (re.compile("refs/pull/([0-9]+)/merge"), r"#\1"),
+    (re.compile("refs/(tags/.+)"), r"\1"),
+)
+
+
+def short_ref(ref: str) -> str:
+    """Return a ref as people write it, unless that would mean another ref."""
+    for pattern, shorter in _SHORT:
+        if (found := pattern.fullmatch(ref)) and full_ref(short := found.expand(shorter)) == ref:
+            return short
+    return ref
 
 
 def counted(number: int, thing: str, things: str | None = None) -> str:

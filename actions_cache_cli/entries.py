@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from actions_cache.domain.archive import Archive
+from actions_cache.domain.archive import Archive, MergeState
 from actions_cache.domain.budgets import HOUR, TALLIES_KEPT, RepositoryUsage, Usage
 from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.errors import NotFound
 from actions_cache.domain.key_family import parse_family
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy, Summary
+from actions_cache.domain.refs import full_ref
 from actions_cache.domain.search import Search
 from actions_cache.domain.timing import Millis
 from actions_cache.families import FamilyActivity
@@ -30,14 +31,52 @@ from actions_cache.http.schemas import (
 )
 from actions_cache.manage import Deletion, Selection
 from actions_cache.usage import USUAL_HOURS, Overview
-from actions_cache_cli.console import CommandFailed, Output, amount, counted, moment
+from actions_cache_cli.console import CommandFailed, Output, amount, closing_help, counted, moment
 from actions_cache_cli.services import OperatorServices
+from actions_cache_cli.table import Column
 from actions_cache_cli.target import Command, Decorated, changes, on_server
 
 MOST_SHOWN = 100
 """Entries that `delete` shows one by one; `list` shows all. More: what is summed up below them is further away."""
 
-TITLES = ("id", "key", "ref", "size", "created", "last used", "hits", "merge")
+REFS = "main, '#118' for a pull request, or in full, refs/heads/main"
+"""How refs are written; a shell takes an unquoted # for a comment."""
+
+WHOLE = ("single", MergeState.MERGED)
+
+ENTRIES = (
+    Column.name("key"),
+    Column.name("ref"),
+    Column.number("size"),
+    Column.text("created", is_spare=True),
+    Column.text("last used"),
+    Column.number("hits"),
+    Column.number("id"),
+    Column.text("state"),
+)
+BY_REF = (Column.name("ref"), Column.text("class"), Column.number("entries"), Column.number("size"))
+FAMILIES = (
+    Column.name("family"),
+    *map(Column.number, ("misses", "partial hits", "exact hits", "hit rate", "restored", "kept")),
+    Column.name("matched instead"),
+)
+REFUSED = (
+    Column.text("last"),
+    Column.number("times"),
+    Column.name("repository"),
+    Column.text("id"),
+    Column.name("owner"),
+    Column.name("issuer"),
+    Column.text("to let it in, add"),
+)
+REPOSITORIES = (
+    Column.name("repository"),
+    Column.number("entries"),
+    Column.number("size"),
+    Column.number("full"),
+    Column.text("last used", is_spare=True),
+    Column.text("id"),
+)
 
 repository_argument = click.argument("repository", metavar="REPOSITORY")
 
@@ -48,7 +87,7 @@ def filters(command: Decorated) -> Decorated:
         click.option("--key", help="Exactly this key."),
         click.option("--key-prefix", help="Keys that begin with this."),
         click.option("--search", help="Keys that contain this, in upper or lower case."),
-        click.option("--ref", help="This ref, in full: refs/heads/main."),
+        click.option("--ref", help=f"This ref: {REFS}."),
         click.option("--version", help="This version, which clients make of paths and compression."),
         click.option("--class", "entry_class", type=click.Choice([it.value for it in EntryClass]), help="This class."),
         click.option("--family", help="This key family, as `families` shows it: 'npm-*'."),
@@ -88,7 +127,7 @@ def filtered(command: Command) -> Command:
             key=key,
             key_prefix=key_prefix,
             search=search,
-            ref=ref,
+            ref=None if ref is None else full_ref(ref),
             version=version,
             entry_class=None if entry_class is None else EntryClass(entry_class),
             family=None if family is None else parse_family("--family", family),
@@ -104,22 +143,34 @@ def _ago(option: str, value: str | None, now: Millis) -> Millis | None:
     return None if value is None else parse_past(option, value, now)
 
 
-def as_rows(archives: Sequence[Archive], hits: Mapping[str, int]) -> Iterable[tuple[str, ...]]:
-    for archive in archives:
-        shape = EntryResponse.from_archive(archive, hits)
-        yield (
-            str(shape.id),
-            shape.key,
-            shape.ref,
-            amount(shape.size),
-            moment(archive.stored_at),
-            moment(archive.last_used_at),
-            str(shape.hits),
-            shape.merge,
-        )
+def show_entries(output: Output, archives: Sequence[Archive], hits: Mapping[str, int]) -> None:
+    shapes = [EntryResponse.from_archive(archive, hits) for archive in archives]
+    output.rows(
+        ENTRIES,
+        (
+            (
+                shape.key,
+                output.ref(shape.ref),
+                amount(shape.size),
+                moment(archive.stored_at),
+                moment(archive.last_used_at),
+                str(shape.hits),
+                str(shape.id),
+                "" if shape.merge in WHOLE else f"merge {shape.merge}",
+            )
+            for archive, shape in zip(archives, shapes, strict=True)
+        ),
+    )
 
 
-@click.command("list")
+@click.command(
+    "list",
+    epilog=closing_help(
+        "list acme/app",
+        "list acme/app --ref '#118' --sort size",
+        "list acme/app --key-prefix npm- --unused-since 30d --json",
+    ),
+)
 @repository_argument
 @filters
 @click.option("--sort", type=click.Choice([key.value for key in SortBy]), default="last_used_at", show_default=True)
@@ -139,9 +190,10 @@ def list_(
     page: int,
     per_page: int,
 ) -> int:
-    """Show a repository's entries.
+    """Show a repository's entries, one page of them.
 
-    REPOSITORY is owner/name, or the id in its jobs' tokens (with @ and the issuer if that isn't github.com).
+    REPOSITORY is owner/name, or the id in its jobs' tokens (with @ and the issuer if that isn't github.com). An entry
+    is shown if it matches all options that are given.
     """
     management = server.management
     order = Order(SortBy(sort), Direction.ASCENDING if ascending else Direction.DESCENDING)
@@ -149,8 +201,12 @@ def list_(
     found = management.find_repository(repository)
     listing = management.list_entries(found.id, wanted, order, shown)
     hits = management.list_entries.hits(found.id, listing)
-    output.rows(TITLES, as_rows(listing.archives, hits))
-    output.say(f"page {page} of {shown.last_of(listing.total)}, {counted(listing.total, 'entry', 'entries')} in all")
+    show_entries(output, listing.archives, hits)
+    total, last = counted(listing.total, "entry", "entries"), shown.last_of(listing.total)
+    if page > last:
+        output.say(f"there is no page {page}: {total} {'is' if listing.total == 1 else 'are'} {counted(last, 'page')}")
+    else:
+        output.say(f"page {page} of {last}, {total} in all")
     entries = [EntryResponse.from_archive(archive, hits) for archive in listing.archives]
     output.document(
         EntriesResponse(total=listing.total, more=False, page=page, per_page=per_page, entries=entries).model_dump()
@@ -158,7 +214,12 @@ def list_(
     return 0
 
 
-@click.command()
+@click.command(
+    epilog=closing_help(
+        "match acme/app npm-3 npm- --ref main",
+        "match acme/app npm-3 --ref '#118' --ref main --version 5a1f...",
+    )
+)
 @repository_argument
 @click.argument("key")
 @click.argument("restore_keys", nargs=-1, metavar="[RESTORE_KEY]...")
@@ -167,7 +228,7 @@ def list_(
     "refs",
     multiple=True,
     required=True,
-    help="A ref that the job may read, in full. Repeat it in the job's order: its own, its base, the default branch.",
+    help=f"A ref that the job may read: {REFS}. Repeat it in the job's order: its own, its base, the default branch.",
 )
 @click.option("--version", help="As clients make it of paths and compression. Default: each that such a key has.")
 @on_server
@@ -181,22 +242,22 @@ def match(
     refs: tuple[str, ...],
     version: str | None,
 ) -> int:
-    """Show which entry a job would restore for a key, and why.
+    """Show what a job would restore for a key, and why.
 
-    It asks as a lookup does, without counting as a use: in each ref first for the key itself, then for the newest entry
-    whose key begins with it, then likewise for each restore key.
+    It searches as a lookup does, and counts as no use: in each ref first for the key itself, then for the newest entry
+    whose key begins with it, then for each restore key in the same way.
 
     Exit codes: 0: something would be restored. 1: nothing.
     """
     management = server.management
     found = management.find_repository(repository)
-    explanation = management.match(Search(found.id, refs, key, restore_keys), version)
+    explanation = management.match(Search(found.id, tuple(map(full_ref, refs)), key, restore_keys), version)
     output.rows(
-        ("version", "ref", "asked", "key", "found"),
+        (Column.text("version"), Column.name("ref"), Column.text("asked"), Column.name("key"), Column.name("found")),
         (
             (
                 match.version[:12],
-                attempt.scope,
+                output.ref(attempt.scope),
                 "the key" if attempt.is_exact else "newest that begins",
                 attempt.key,
                 attempt.found.name.key if attempt.found else "nothing",
@@ -208,13 +269,16 @@ def match(
     restores = [match.found for match in explanation.matches if match.found]
     for entry in restores:
         size, saved = amount(entry.size), moment(entry.created_at)
-        output.say(f"restores {entry.name.key} of {entry.name.family.scope}: {size}, saved {saved}")
-    if not restores:
+        key, ref = output.brief(entry.name.key), output.ref(entry.name.family.scope)
+        output.say(f"restores {key} of {ref}: {size}, saved {saved}")
+    if not explanation.matches:
+        output.say(f"restores nothing: no ref of {repository} has a key that begins with any of these")
+    elif not restores:
         output.say("restores nothing")
     output.rows(
-        ("key that begins so", "ref", "version"),
+        (Column.name("key that begins so"), Column.name("ref"), Column.text("version")),
         (
-            (archive.name.key, archive.name.family.scope, archive.name.family.version[:12])
+            (archive.name.key, output.ref(archive.name.family.scope), archive.name.family.version[:12])
             for archive in explanation.alike
         ),
     )
@@ -222,7 +286,13 @@ def match(
     return 0 if restores else 1
 
 
-@click.command()
+@click.command(
+    epilog=closing_help(
+        "delete acme/app --ref '#118'",
+        "delete acme/app --family 'npm-*' --older-than 30d --dry-run",
+        "delete acme/app --id 2752621961931971 --yes",
+    )
+)
 @repository_argument
 @click.option("--id", "number", type=click.IntRange(1), help="The entry with this id, as list shows it.")
 @filters
@@ -242,10 +312,11 @@ def delete(
 ) -> int:
     """Delete entries of a repository.
 
-    At least one option must say which, and an entry must match all that are given, still at its deletion. What would go
-    is shown first, and summed up by ref and class; --yes then deletes just that.
+    At least one option must say which. An entry goes if it matches all that are given, and still does when its turn
+    comes. What would go is shown first, and summed up by ref and class; with --yes, just that is deleted.
 
-    Lookups miss them at once. A job that is reading one reads on: its objects are deleted after the readers' grace.
+    Lookups miss the entries at once. A job that is reading one can finish: its objects stay for a while. Nothing brings
+    a deleted entry back.
     """
     if number is not None and not (wanted.asks_nothing and as_of is None):
         raise CommandFailed("--id names one entry; it goes with no other filter")
@@ -259,10 +330,10 @@ def delete(
         selected = management.delete_entries.select(found.id, wanted, as_of)
     hits = management.list_entries.hits_of(found.id, selected.archives)
     summary = Summary.of(selected.archives)
-    output.rows(TITLES, as_rows(selected.archives[:MOST_SHOWN], hits))
+    show_entries(output, selected.archives[:MOST_SHOWN], hits)
     if len(selected.archives) > MOST_SHOWN:
         output.say(f"and {len(selected.archives) - MOST_SHOWN} more, which `list` shows")
-    output.rows(("ref", "class", "entries", "size"), as_usage_rows(summary))
+    output.rows(BY_REF, as_usage_rows(output, summary))
     if yes:
         removed = remove(server, output, selected)
         output.say(f"{total_of(Summary.of(removed).usage)} deleted")
@@ -290,9 +361,10 @@ def remove(server: OperatorServices, output: Output, selected: Selection) -> tup
     return tuple(removed)
 
 
-def as_usage_rows(summary: Summary) -> Iterable[tuple[str, ...]]:
+def as_usage_rows(output: Output, summary: Summary) -> Iterable[tuple[str, ...]]:
     """Return a row for each ref and class; an entry's class is of the job that saved it, so a ref may have several."""
-    for ref, usage in [*summary.by_ref.items(), ("all others", summary.other_refs)]:
+    by_ref = [(output.ref(ref), usage) for ref, usage in summary.by_ref.items()]
+    for ref, usage in [*by_ref, ("all others", summary.other_refs)]:
         for entry_class in EntryClass:
             if entries := usage.entries_of(entry_class):
                 yield ref, entry_class, str(entries), amount(usage.bytes_of(entry_class))
@@ -302,14 +374,14 @@ def total_of(usage: Usage) -> str:
     return f"{counted(usage.entries, 'entry', 'entries')} ({amount(usage.bytes)})"
 
 
-@click.command()
+@click.command(epilog=closing_help("usage", "usage acme/app", "usage --json | jq .store.bytes"))
 @click.argument("repository", required=False)
 @on_server
 def usage(server: OperatorServices, output: Output, *, repository: str | None) -> int:
-    """Show how much repositories keep, the largest first.
+    """Show how much each repository keeps, the largest first.
 
-    It is shown beside the budgets that are set (REPOSITORY_BUDGET_BYTES, STORE_BUDGET_BYTES). Uploads in progress don't
-    count, nor does what is kept a while for the readers of deleted entries.
+    Sizes stand beside the budgets (REPOSITORY_BUDGET_BYTES, STORE_BUDGET_BYTES). Uploads in progress don't count, and
+    neither do deleted entries whose objects stay a while for jobs that are reading them.
     """
     management = server.management
     if repository is not None:
@@ -331,21 +403,22 @@ def usage(server: OperatorServices, output: Output, *, repository: str | None) -
 
 def show_usage(output: Output, usages: list[RepositoryUsage], budget: int | None) -> None:
     output.rows(
-        ("id", "repository", "entries", "size", "last used"),
+        REPOSITORIES,
         (
             (
-                row.repository.id,
-                row.repository.name or "",
+                row.repository.name or row.repository.id,
                 str(row.usage.entries),
                 of_budget(row.usage.bytes, budget),
+                "" if budget is None else f"{row.usage.bytes / budget:.0%}",
                 "" if row.last_used_at is None else moment(row.last_used_at),
+                row.repository.id,
             )
             for row in usages
         ),
     )
 
 
-@click.command()
+@click.command(epilog=closing_help("families acme/app", "families acme/app --hours 24"))
 @repository_argument
 @click.option(
     "--hours",
@@ -356,17 +429,18 @@ def show_usage(output: Output, usages: list[RepositoryUsage], budget: int | None
 )
 @on_server
 def families(server: OperatorServices, output: Output, *, repository: str, hours: int) -> int:
-    """Show how often a repository's keys hit and miss, by family, and what they matched instead.
+    """Show which kinds of keys hit and miss.
 
     A family is the keys that differ only in hashes, numbers, versions and dates, for which * stands. A partial hit
-    restored another key than the job's first: the last column has the family of most of these. The families that miss
-    most come first.
+    restored another key than the job's first; the last column has the family of most of these. The families that miss
+    most come first. In each hour the first 64 are counted by themselves, and at most 64 are shown: `all others` has the
+    rest.
     """
     management = server.management
     found = management.find_repository(repository)
     read = management.read_families(found.id, hours)
     output.rows(
-        ("family", "misses", "partial hits", "exact hits", "hit rate", "restored", "kept", "matched instead"),
+        FAMILIES,
         [
             *(as_family_row(family, activity) for family, activity in read.families.items()),
             *([as_family_row("all others", read.rest)] if read.rest != FamilyActivity() else []),
@@ -395,18 +469,19 @@ def of_budget(size: int, budget: int | None) -> str:
     return amount(size) if budget is None else f"{amount(size)} of {amount(budget)}"
 
 
-@click.command()
+@click.command(epilog=closing_help("refused", "refused --json | jq -r '.refused_tokens[].repository'"))
 @on_server
 def refused(server: OperatorServices, output: Output) -> int:
-    """Show the jobs that were refused in the last seven days, the last one first.
+    """Show jobs that were refused, and how to admit them.
 
     Their tokens were good, but TOKEN_CLAIMS (the parameter TokenClaims) names other jobs. Any value of the last column,
     added to it, admits such jobs. Any job on github.com can get onto this list, under any repository name, so add only
-    what you know. The list has room for 64 repositories, so strangers can hide others; the log has all of them.
+    what you know. The list has 64 repositories of the last seven days, the last one first; strangers can crowd others
+    out, so the log has all of them.
     """
     found = server.management.list_refused()
     output.rows(
-        ("last", "times", "repository", "id", "owner", "issuer", "to let it in, add"),
+        REFUSED,
         (
             (
                 moment(row.last_at),

@@ -17,6 +17,17 @@ class OperatorServices(CoreServices):
     def management(self) -> ManagementServices:
         return ManagementServices(self, reading_time=None)
 
+    def called(self, repository_id: str) -> str:
+        """Return the repository's name, or its id where its jobs' tokens had none."""
+        if repository_id not in self._names:
+            found = self.repositories.repository(repository_id)
+            self._names[repository_id] = (found and found.name) or repository_id
+        return self._names[repository_id]
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return {}
+
     @cached_property
     def scrub(self) -> Scrub:
         return Scrub(self.table, self.bucket, self.manifests, self.clock, self.remove_entry)

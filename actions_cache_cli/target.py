@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import boto3
 import click
@@ -17,7 +17,8 @@ from actions_cache.aws.clients import LONG_CALLS
 from actions_cache.domain.errors import CacheError
 from actions_cache.ports import Unavailable
 from actions_cache.settings import Settings, explain_validation_error
-from actions_cache_cli.console import CommandFailed, Output
+from actions_cache_cli.aws import BAD_CREDENTIALS, explain, refusal
+from actions_cache_cli.console import CommandFailed, Output, terminal_width
 from actions_cache_cli.services import OperatorServices
 
 FUNCTION = "CleanupFunctionName"
@@ -54,12 +55,15 @@ def on_server(command: Command) -> Callable[..., None]:
     @click.option("--stack", envvar="ACTIONS_CACHE_STACK", metavar="NAME", help="The server's CloudFormation stack.")
     @click.option("--local", is_flag=True, help="The local run (`make run`), its data in LOCAL_DATA_DIR or .local.")
     @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
+    @click.option("--wide", is_flag=True, help="Whole lines on a terminal too, as a pipe gets them.")
     @wraps(command)
-    def run(*, stack: str | None, local: bool, as_json: bool, **options: Any) -> None:
+    def run(*, stack: str | None, local: bool, as_json: bool, wide: bool, **options: Any) -> None:
         try:
-            code = command(connect(stack, local=local), Output(as_json), **options)
+            output = Output(as_json, None if wide else terminal_width())
+            code = command(connect(stack, local=local), output, **options)
         except Unavailable as error:
-            raise CommandFailed(f"AWS doesn't answer as it should: {error}") from error
+            what = "the local run doesn't answer; is it still running?" if local else "AWS doesn't answer as it should:"
+            raise CommandFailed(f"{what} {error}") from error
         except CacheError as error:
             raise CommandFailed(str(error)) from error
         click.get_current_context().exit(code)
@@ -68,12 +72,24 @@ def on_server(command: Command) -> Callable[..., None]:
 
 
 def changes(effect: str) -> Callable[[Decorated], Decorated]:
-    """Add the option --yes, without which the command changes nothing.
+    """Add the option --yes, without which the command changes nothing, and --dry-run, which says just that.
 
     Args:
         effect: A sentence that says what --yes does.
     """
-    return click.option("--yes", is_flag=True, help=f"{effect} Without it nothing changes, and you see what would.")
+
+    def decorate(command: Decorated) -> Decorated:
+        @click.option("--yes", is_flag=True, help=f"{effect} Without it nothing changes, and you see what would.")
+        @click.option("-n", "--dry-run", is_flag=True, help="Change nothing, as without --yes.")
+        @wraps(command)
+        def run(*, yes: bool, dry_run: bool, **options: Any) -> None:
+            if yes and dry_run:
+                raise click.UsageError("--yes and --dry-run contradict each other; say one of them")
+            command(yes=yes, **options)
+
+        return cast("Decorated", run)
+
+    return decorate
 
 
 def connect(stack: str | None, *, local: bool) -> OperatorServices:
@@ -123,14 +139,14 @@ def stack_settings(name: str) -> Mapping[str, str]:
         function = session.client("lambda").get_function_configuration(FunctionName=outputs[FUNCTION])
     except ClientError as error:
         reason = error.response["Error"]
+        if reason["Code"] in BAD_CREDENTIALS:
+            raise CommandFailed(str(refusal(error))) from error
         raise CommandFailed(
             f"AWS says {reason['Code']}: {reason['Message']}; is the stack {name} in this region, and may these "
             "credentials read it and its functions' configuration?"
         ) from error
     except BotoCoreError as error:
-        raise CommandFailed(
-            f"{error}; --stack needs AWS credentials and a region, as `aws` does: AWS_PROFILE and AWS_REGION, say"
-        ) from error
+        raise CommandFailed(explain(error)) from error
     variables: dict[str, str] = function.get("Environment", {}).get("Variables", {})
     return variables
 

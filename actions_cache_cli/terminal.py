@@ -18,9 +18,15 @@ ERASE_LINE = "\r\x1b[K"
 BACKSPACES, KILL, END_OF_INPUT, INTERRUPT = ("\x7f", "\b"), "\x15", "\x04", "\x03"
 
 
-DONE, FAILED, CANNOT_START, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes."""
+DONE, FAILED, CANNOT_START, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
+"""Exit codes. 141 is what a shell shows for a program whose reader has gone (128 + SIGPIPE)."""
 YES = ("y", "yes")
+
+
+def use_aws_region() -> None:
+    """Take the region from AWS_REGION, as the `aws` command does; boto3 reads AWS_DEFAULT_REGION only."""
+    if region := os.environ.get("AWS_REGION"):
+        os.environ["AWS_DEFAULT_REGION"] = region
 
 
 class CannotStart(Exception):
@@ -36,10 +42,10 @@ class Stopped(Exception):
 
 
 def exit_code(terminal: "Terminal", work: Callable[[], int], stopped: Callable[[], str], failed: str = "") -> int:
-    """Do the work, say its error in words, and return the exit code.
+    """Do the work, say its error in words on standard error, and return the exit code.
 
     Args:
-        terminal: Where the error is said.
+        terminal: Where an interruption is said.
         work: The work, which returns the exit code if nothing stops it.
         stopped: Returns what to say after an interruption: what it leaves, and how to go on.
         failed: What to add to the error of a step.
@@ -47,10 +53,10 @@ def exit_code(terminal: "Terminal", work: Callable[[], int], stopped: Callable[[
     try:
         return work()
     except CannotStart as error:
-        terminal.say(f"error: {error}")
+        Terminal(sys.stderr).say(f"error: {error}")
         return CANNOT_START
     except WorkFailed as error:
-        terminal.say(f"error: {error}{failed}")
+        Terminal(sys.stderr).say(f"error: {error}{failed}")
         return FAILED
     except (Stopped, KeyboardInterrupt):
         terminal.say(f"\nstopped; {stopped()}")

@@ -9,62 +9,85 @@ import click
 
 from actions_cache.cleanup import FindOrphans
 from actions_cache.integrity import Damage, RedriveAction, RedriveResult, Scrubbed
-from actions_cache_cli.console import Bar, CommandFailed, Output, amount, counted, moment
+from actions_cache_cli.console import (
+    Bar,
+    CommandFailed,
+    Output,
+    amount,
+    closing_help,
+    counted,
+    moment,
+)
 from actions_cache_cli.services import OperatorServices
+from actions_cache_cli.table import Column
 from actions_cache_cli.target import changes, on_server
 
 # ---------------------------------------------------------------- dlq
 
 SHOWN_BODY = 80
 
+LETTER_FIELDS = """messages (message_id, sent_at in ms since 1970, body, archive_id, repository, scope, key, merge,
+attempts, replay, done, fault)."""
+LETTERS = (
+    Column.text("sent"),
+    Column.name("repository"),
+    Column.name("key"),
+    Column.text("merge"),
+    Column.text("a redrive"),
+    Column.name("archive"),
+)
+
 
 @click.group()
 def dlq() -> None:
-    """Show and redrive the messages in the dead-letter queue.
+    """Show merges that failed for good, and try them again.
 
-    A merge that failed for good leaves its message there, and raises the alarm. Its entry still restores from its
+    Such a merge leaves its message in the dead-letter queue, and raises the alarm. Its entry still restores from its
     parts, only more slowly and at a higher cost. While a command runs, the messages are hidden from others; they come
     back unchanged.
     """
 
 
-@dlq.command()
+@dlq.command(epilog=closing_help("dlq show", "dlq show --json | jq '.messages | length'", fields=LETTER_FIELDS))
 @on_server
 def show(server: OperatorServices, output: Output) -> int:
-    """Show each message, the archive it names, and what a redrive would do."""
+    """Show each message, the archive it names, and what a redrive would do.
+
+    Exit codes: 0: there is none. 1: there are some.
+    """
     results = list(server.redrive_dead_letters(acts=False))
-    show_all(output, results)
+    show_all(server, output, results)
     output.say(f"{counted(len(results), 'message')} in the dead-letter queue")
-    return 0
+    return 1 if results else 0
 
 
-@dlq.command()
+@dlq.command(epilog=closing_help("dlq redrive", "dlq redrive --yes", fields=LETTER_FIELDS))
 @click.option("--drop-unreadable", is_flag=True, help="Drop what isn't a merge message too; nothing else would.")
 @changes("Redrive.")
 @on_server
 def redrive(server: OperatorServices, output: Output, *, drop_unreadable: bool, yes: bool) -> int:
-    """Try those merges again.
-
-    Each archive that still needs its merge is claimed anew, with all its attempts, by one conditional write, and one
-    new message is sent. So two redrives at once, or one beside a live worker, still make one merge. Then the old
-    message is deleted, as are those whose archive is merged, removed or claimed anew already.
+    """Try the failed merges again.
 
     Remove the cause first (docs/operate/runbook.md), or they come back.
 
-    Exit codes: 0: all messages were handled. 1: some remain.
+    Each archive that still needs its merge is claimed anew, with all its attempts, and one new message is sent. Two
+    redrives at once, or one beside a live worker, still make one merge. Then the old message is deleted, as are those
+    whose archive is merged, removed or claimed anew already.
+
+    Exit codes: 0: no message is left. 1: some are.
     """
     results = []
     with output.progress("messages") as bar:
         for result in server.redrive_dead_letters(acts=yes, drops_unreadable=drop_unreadable):
             results.append(result)
             bar.advance()
-    show_all(output, results)
+    show_all(server, output, results)
     done = sum(result.is_done for result in results)
     if yes:
         output.say(f"{counted(len(results), 'message')}: {done} dealt with, {len(results) - done} left")
-        return 0 if done == len(results) else 1
-    output.say(f"{counted(len(results), 'message')}; nothing was changed: --yes redrives")
-    return 0
+    else:
+        output.say(f"{counted(len(results), 'message')}; nothing was changed: --yes redrives")
+    return 0 if done == len(results) else 1
 
 
 _replay = copy(redrive)
@@ -72,17 +95,17 @@ _replay.hidden = True  # the command's former name, for scripts that use it
 dlq.add_command(_replay, "replay")
 
 
-def show_all(output: Output, results: Sequence[RedriveResult]) -> None:
+def show_all(server: OperatorServices, output: Output, results: Sequence[RedriveResult]) -> None:
     output.rows(
-        ("sent", "archive", "repository", "key", "merge", "a redrive"),
+        LETTERS,
         (
             (
                 moment(row.dead_letter.sent_at),
-                row.dead_letter.message.archive_id if row.dead_letter.message else row.dead_letter.body[:SHOWN_BODY],
-                row.archive.name.family.repository if row.archive else "",
+                server.called(row.archive.name.family.repository) if row.archive else "",
                 row.archive.name.key if row.archive else "",
                 row.archive.merge.state if row.archive else "",
                 f"failed: {row.error}" if row.error else row.action,
+                row.dead_letter.message.archive_id if row.dead_letter.message else row.dead_letter.body[:SHOWN_BODY],
             )
             for row in results
         ),
@@ -121,17 +144,26 @@ class Orphan:
     size: int
 
 
-@click.command()
+@click.command(
+    epilog=closing_help(
+        "reconcile",
+        "reconcile --yes",
+        fields="""archives, orphans (archive_id, objects, bytes, deleted), repositories, miscounted (repository,
+counted, stored, corrected).""",
+    )
+)
 @changes("Delete orphaned objects and correct the counts.")
 @on_server
 def reconcile(server: OperatorServices, output: Output, *, yes: bool) -> int:
     """Find objects that no entry refers to, and wrong counts.
 
-    It lists the bucket and looks each archive up in the table. No reader can reach an archive that the table doesn't
-    know. The server's own schedule does the same twice a day, so there is little to find, unless the table was restored
-    from a backup: then everything saved since looks orphaned. Look before you say --yes.
+    It lists the bucket and looks each archive up in the tables: no reader can reach one that they don't know. The
+    server's own schedule does the same twice a day, so there is little to find, unless the tables were restored from a
+    backup: then everything saved since is orphaned. Look before you say --yes.
 
-    Then it counts each repository's usage, which its budget is compared with, anew from its entries.
+    Then it counts each repository's usage anew from its entries.
+
+    Exit codes: 0: nothing is wrong, or it was corrected. 1: something is wrong.
     """
     with output.progress("archives in the bucket") as bar:
         found = list(archives_of(server.find_orphans, bar, deletes=yes))
@@ -147,16 +179,16 @@ def reconcile(server: OperatorServices, output: Output, *, yes: bool) -> int:
                 if yes:
                     server.reconcile_usage.correct(repository, count)
     output.rows(
-        ("archive", "objects", "size"),
+        (Column.name("archive"), Column.number("objects"), Column.number("size")),
         ((orphan.archive_id, str(orphan.objects), amount(orphan.size)) for orphan in orphans),
     )
     output.rows(
-        ("repository", "counted", "stored"),
+        (Column.name("repository"), Column.text("counted"), Column.text("stored")),
         (
             (
-                repository,
-                f"{counted(count.counted.entries, 'entry', 'entries')}, {count.counted.bytes} B",
-                f"{counted(count.existing.entries, 'entry', 'entries')}, {count.existing.bytes} B",
+                server.called(repository),
+                f"{counted(count.counted.entries, 'entry', 'entries')}, {amount(count.counted.bytes)}",
+                f"{counted(count.existing.entries, 'entry', 'entries')}, {amount(count.existing.bytes)}",
             )
             for repository, count in drifted
         ),
@@ -188,7 +220,7 @@ def reconcile(server: OperatorServices, output: Output, *, yes: bool) -> int:
             ],
         }
     )
-    return 0
+    return 1 if (orphans or drifted) and not yes else 0
 
 
 def archives_of(find: FindOrphans, bar: Bar, *, deletes: bool) -> Iterator[str | Orphan]:
@@ -210,7 +242,26 @@ def archives_of(find: FindOrphans, bar: Bar, *, deletes: bool) -> Iterator[str |
 # ---------------------------------------------------------------- verify
 
 
-@click.command()
+DAMAGE = (
+    Column.name("repository"),
+    Column.name("ref"),
+    Column.name("key"),
+    Column.text("damage"),
+    Column.text("archive", is_spare=True),
+    Column.name("object", is_spare=True),
+)
+
+
+@click.command(
+    epilog=closing_help(
+        "verify",
+        "verify --deep --at-once 16",
+        "verify --repair --dry-run",
+        "verify --repair --yes",
+        fields="""archives, bytes, damaged (archive_id, repository, scope, version, key, object, damage, removed),
+not_looked_at (archive_id, because).""",
+    )
+)
 @click.option("--deep", is_flag=True, help="Read and hash every byte too: as much traffic as is stored.")
 @click.option("--repair", is_flag=True, help="Remove the entries that can't be restored, so that lookups miss.")
 @click.option("--at-once", type=click.IntRange(1, 64), default=8, show_default=True, help="Archives.")
@@ -219,14 +270,14 @@ def archives_of(find: FindOrphans, bar: Bar, *, deletes: bool) -> Iterator[str |
 def verify(server: OperatorServices, output: Output, *, deep: bool, repair: bool, at_once: int, yes: bool) -> int:
     """Find lost and changed objects.
 
-    It compares every archive of the table with the bucket: whether the objects that its next reader needs are there,
-    with the size and ETag that they had; with --deep also whether their bytes still have the checksums that they
-    arrived with. Lookups notice missing objects by themselves, but only of the entries that somebody looks up.
+    It asks for each archive whether the objects that its next reader needs are in the bucket, with the size and ETag
+    that they had: $0.40 for a million objects. Lookups notice missing objects too, but only of entries that a job looks
+    up.
 
-    --deep reads everything that is stored. Run it in the bucket's region, where reading is free of charge; outside, AWS
-    charges some $0.09 a GB.
+    --deep also reads all bytes, and compares them with the checksums that they arrived with. Run it in the bucket's
+    region, where reading is free of charge; elsewhere AWS charges some $0.09 a GB.
 
-    Exit codes: 0: no damage. 1: damage was found, even if it was removed. 2: not everything could be checked.
+    Exit codes: 0: no damage, or all of it was removed. 1: damage is left. 2: not everything could be checked.
     """
     if yes and not repair:
         raise CommandFailed("--yes goes with --repair: nothing else here changes anything")
@@ -240,11 +291,12 @@ def verify(server: OperatorServices, output: Output, *, deep: bool, repair: bool
             bar.advance(f"{len(damaged)} damaged")
     unknown = [scrubbed for scrubbed in done if scrubbed.error]
     output.rows(
-        ("archive", "repository", "scope", "key", "object", "damage"),
-        ((scrubbed.archive_id, *_cells(scrubbed.damage)) for scrubbed in damaged if scrubbed.damage),
+        DAMAGE,
+        (_cells(server, output, scrubbed.archive_id, scrubbed.damage) for scrubbed in damaged if scrubbed.damage),
     )
     output.rows(
-        ("archive", "not looked at, because"), ((scrubbed.archive_id, scrubbed.error or "") for scrubbed in unknown)
+        (Column.text("archive"), Column.text("not looked at, because")),
+        ((scrubbed.archive_id, scrubbed.error or "") for scrubbed in unknown),
     )
     output.say(verify_summary(done, damaged, unknown, repair=repair))
     output.document(
@@ -257,7 +309,7 @@ def verify(server: OperatorServices, output: Output, *, deep: bool, repair: bool
     )
     if unknown:
         return 2
-    return 1 if damaged else 0
+    return 0 if all(scrubbed.is_removed for scrubbed in damaged) else 1
 
 
 def stored_sizes(done: list[Scrubbed]) -> list[int]:
@@ -271,16 +323,18 @@ def verify_summary(done: list[Scrubbed], damaged: list[Scrubbed], unknown: list[
     if unknown:
         line += f", {len(unknown)} not looked at"
     removed = sum(scrubbed.is_removed for scrubbed in damaged)
-    if removed:
-        return f"{line}; {counted(removed, 'entry', 'entries')} removed"
     if not damaged:
         return line
+    line += f" ({amount(sum(stored_sizes(damaged)))})"
+    if removed:
+        return f"{line}; {counted(removed, 'entry', 'entries')} removed"
     return f"{line}; nothing was changed: {'--yes' if repair else '--repair --yes'} removes their entries"
 
 
-def _cells(damage: Damage) -> tuple[str, ...]:
+def _cells(server: OperatorServices, output: Output, archive_id: str, damage: Damage) -> tuple[str, ...]:
     family = damage.name.family
-    return family.repository, family.scope, damage.name.key, damage.object.key, damage.finding
+    repository, ref = server.called(family.repository), output.ref(family.scope)
+    return repository, ref, damage.name.key, damage.finding, archive_id, damage.object.key
 
 
 def _damage_document(scrubbed: Scrubbed) -> dict[str, Any]:

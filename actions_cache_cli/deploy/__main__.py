@@ -38,7 +38,7 @@ from actions_cache_cli.deploy.answers import (
 from actions_cache_cli.deploy.interview import A_YES, DEFAULT, YOU, Interview, Unanswered
 from actions_cache_cli.deploy.questions import NONE, Wrong
 from actions_cache_cli.deploy.steps import DEFAULT_ARCHITECTURE, StepFailed, Steps
-from actions_cache_cli.terminal import DONE, YES, Stopped, Terminal, exit_code
+from actions_cache_cli.terminal import DONE, YES, Stopped, Terminal, exit_code, use_aws_region
 from dev.local.template import ROOT, Template
 
 NAMES = ", ".join([*VARIABLES.values(), *TABLES.values()])
@@ -50,6 +50,7 @@ ENVIRONMENT = "the environment"
 def main(arguments: Sequence[str] | None = None) -> int:
     argparse.ArgumentParser(prog="deploy", description=__doc__, epilog=HOW).parse_args(arguments)
     terminal = Terminal()
+    use_aws_region()
     return Flow(terminal, Steps(terminal.say), ROOT, os.environ, GitHub.from_environment(os.environ)).run()
 
 

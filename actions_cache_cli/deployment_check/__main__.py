@@ -13,10 +13,11 @@ from rich.markup import escape
 
 from actions_cache_cli.deployment_check import edge, entry, reach
 from actions_cache_cli.deployment_check.check import Check, Context, Outcome, Result, needed, run
-from actions_cache_cli.deployment_check.entry import MEGABYTE
+from actions_cache_cli.deployment_check.edge import MIB
 from actions_cache_cli.deployment_check.stack import StackUnreadable, read_stack
 from actions_cache_cli.doctor.address import NotAUrl, read_address
 from actions_cache_cli.doctor.report import as_json, one_line
+from actions_cache_cli.terminal import CANNOT_START, DONE, FAILED, INTERRUPTED, UNREAD, use_aws_region
 
 CHECKS = (
     Check("the URL is one that a runner can use", reach.url),
@@ -62,19 +63,19 @@ CHECKS = (
 TRAFFIC_BYTES = 5 * sum(entry.BLOCK_BYTES) + 2 * 2 * edge.PROOF_BYTES + 2 * edge.BROKEN_BLOCKS * edge.MIB
 """Traffic of an upload and four restores of the large entry, of one restore of the small one, and of a broken one."""
 
-INTERRUPTED = 130
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(arguments)
     console = Console(stderr=options.json)
+    use_aws_region()
     try:
         context = prepared(options)
     except (NotAUrl, StackUnreadable) as error:
-        console.print(one_line(str(error)), style="bold red", markup=False, highlight=False, soft_wrap=True)
-        return 2
+        errors = Console(stderr=True)
+        errors.print(one_line(str(error)), style="bold red", markup=False, highlight=False, soft_wrap=True)
+        return CANNOT_START
     console.print(
-        f"Checks {one_line(context.address.base)}: up to {TRAFFIC_BYTES / MEGABYTE:.0f} MB cross the network. Entries "
+        f"Checks {one_line(context.address.base)}: up to {TRAFFIC_BYTES / MIB:.0f} MiB cross the network. Entries "
         f"called {context.name}* are saved; they expire like all that nobody uses.\n",
         markup=False,
         highlight=False,
@@ -88,17 +89,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read the lines has read enough; Python would try to flush the rest at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return UNREAD
     if options.json:
         sys.stdout.write(results_as_json(context.address.base, results) + "\n")
     else:
-        moved = (context.client.sent_bytes + context.client.received_bytes) / MEGABYTE
+        moved = (context.client.sent_bytes + context.client.received_bytes) / MIB
         console.print(f"\n{summary(results, moved)}", markup=False, highlight=False, soft_wrap=True)
-    return 1 if count_failed(results) else 0
+    return FAILED if count_failed(results) else DONE
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="verify_deployment", description=__doc__)
+    parser = argparse.ArgumentParser(prog="verify-deployment", description=__doc__)
     parser.add_argument("--url", help="the runner's URL; default: the stack's output RunnerUrl")
     token = os.environ.get("TOKEN") or os.environ.get("ACTIONS_RUNTIME_TOKEN")
     parser.add_argument("--token", default=token, help="a job's token; default: $TOKEN or $ACTIONS_RUNTIME_TOKEN")
@@ -159,12 +160,12 @@ def show(console: Console, result: Result) -> None:
         console.file.flush()
 
 
-def summary(results: Sequence[Result], megabytes: float) -> str:
+def summary(results: Sequence[Result], mebibytes: float) -> str:
     count = {outcome: sum(result.outcome is outcome for result in results) for outcome in Outcome}
     verdict = "something is wrong" if count[Outcome.FAIL] else "nothing failed"
     return (
         f"{verdict}: {count[Outcome.OK]} ok, {count[Outcome.FAIL]} failed, {count[Outcome.SKIP]} skipped; "
-        f"{megabytes:.0f} MB crossed the network"
+        f"{mebibytes:.0f} MiB crossed the network"
     )
 
 

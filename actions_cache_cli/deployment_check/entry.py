@@ -200,7 +200,6 @@ def committed(context: Context) -> Upload:
 
 # ---------------------------------------------------------------- the restores
 
-MEGABYTE = 1_000_000
 POLL_SECONDS = 1.0
 
 
@@ -274,8 +273,8 @@ def speed(context: Context) -> str:
         by_many = time.monotonic() - began
     if whole.body != entry.content or b"".join(reply.body for reply in ranges) != entry.content:
         raise Failed("the bytes of its ranges aren't those that were sent")
-    one, many = (size / MEGABYTE / seconds for seconds in (by_one, by_many))
-    return f"{one:.0f} MB/s by 1 connection, {many:.0f} MB/s by {CONNECTIONS}, of {size / MEGABYTE:.0f} MB from here"
+    one, many = (size / MIB / seconds for seconds in (by_one, by_many))
+    return f"{one:.0f} MiB/s by 1 connection, {many:.0f} MiB/s by {CONNECTIONS}, of {size / MIB:.0f} MiB from here"
 
 
 def seek(context: Context) -> str:

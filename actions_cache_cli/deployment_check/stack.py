@@ -90,6 +90,8 @@ def read_stack(name: str) -> Stack:
     import boto3  # noqa: PLC0415 - only with STACK=
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
+    from actions_cache_cli.aws import BAD_CREDENTIALS, explain, refusal  # noqa: PLC0415
+
     try:
         session = boto3.Session()
         formation: Any = session.client("cloudformation")
@@ -115,14 +117,14 @@ def read_stack(name: str) -> Stack:
             f"the stack {name} has no output {missing}; is it a stack of this project, and deployed to its end?"
         ) from None
     except ClientError as error:
+        if error.response["Error"]["Code"] in BAD_CREDENTIALS:
+            raise StackUnreadable(str(refusal(error))) from error
         raise StackUnreadable(
             f"AWS says {error.response['Error']['Code']}: {error.response['Error']['Message']}; is the stack in this "
             "region, and may these credentials read it, its bucket and its secret?"
         ) from error
     except BotoCoreError as error:
-        raise StackUnreadable(
-            f"{error}; STACK needs the deployer's credentials and region, as `sam deploy` does"
-        ) from error
+        raise StackUnreadable(explain(error)) from error
 
 
 def refused_jobs(name: str) -> Sequence[Refusals]:

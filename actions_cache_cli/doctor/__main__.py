@@ -1,21 +1,28 @@
-"""The command `actions-cache-doctor`. Exit codes: 0: no trouble. 1: trouble was found. 130: Ctrl-C."""
+"""The command `actions-cache-doctor`.
+
+Exit codes: 0: no trouble. 1: trouble was found. 2: could not run (the reason is on stderr). 130: Ctrl-C.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from actions_cache_cli.doctor.address import Address, NoAnswer, NotAUrl, proxy_for, read_address
+from actions_cache_cli.doctor import VERSION
+from actions_cache_cli.doctor.address import TO_DO, Address, NoAnswer, NotAUrl, proxy_for, read_address
 from actions_cache_cli.doctor.job import (
     CUSTOM,
     GITHUBS,
     VARIABLE,
+    WRITE_URL,
     Seen,
     judge_mode,
     judge_token,
@@ -67,28 +74,80 @@ from actions_cache_cli.doctor.server import (
     trust,
 )
 
-INTERRUPTED = 130
+INTERRUPTED, UNREAD = 130, 141
+ERASE_LINE = "\r\x1b[K"
 LIMITS = Limits(silence_seconds=35, transfer_seconds=60, max_bytes=4 * 1024 * 1024)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parsed(arguments)
+    parser = argument_parser()
+    options = parser.parse_args(arguments)
+    try:
+        _address(options.url)
+    except NotAUrl as error:
+        parser.error(f"--url: {error}")
     variables = dict(os.environ)
     place = find_place(variables, is_container=is_container())
     case = Case(variables, place, find_runner(variables, options.runner), options.url, options.write)
-    found = []
+    found: list[Finding] = []
+    code = 0
     try:
-        for finding in examine(case):
-            found.append(finding)
-            if not options.json:
-                print(f"{finding.state:<10} {finding.title}: {finding.detail}", flush=True)
-        print(as_json(_document(found)) if options.json else f"\n{summary(found)}", flush=True)
+        gather(case, found)
+        code = 1 if count(found, TROUBLE) else 0
     except KeyboardInterrupt:
-        return INTERRUPTED
+        # What was seen before a silent server says something too.
+        sys.stderr.write("stopped\n")
+        code = INTERRUPTED
+    try:
+        shown = as_json(_document(found)) if options.json else report(found, tells_all=options.verbose)
+        print(shown, flush=True)
     except BrokenPipeError:
         # Whoever read the lines has read enough; Python would try to flush the rest at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1 if count(found, TROUBLE) else 0
+        return UNREAD
+    return code
+
+
+def gather(case: Case, found: list[Finding]) -> None:
+    """Add all findings; a terminal shows meanwhile how far it is, since a silent server takes half a minute."""
+    shows = sys.stderr.isatty()
+    try:
+        for finding in examine(case):
+            found.append(finding)
+            if shows:
+                sys.stderr.write(f"{ERASE_LINE}looked at: {finding.title}")
+                sys.stderr.flush()
+    finally:
+        if shows:
+            sys.stderr.write(ERASE_LINE)
+
+
+def report(found: Sequence[Finding], *, tells_all: bool) -> str:
+    """Return a report, each of whose lines is broken between words only on a terminal.
+
+    Args:
+        found: The findings.
+        tells_all: Whether each that is well gets a line too.
+    """
+    lines = list(report_lines(found, tells_all=tells_all))
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        wrapper = textwrap.TextWrapper(
+            width, subsequent_indent=" " * 11, break_long_words=False, break_on_hyphens=False
+        )
+        lines = [wrapper.fill(line) for line in lines]
+    return "\n".join(lines)
+
+
+def report_lines(found: Sequence[Finding], *, tells_all: bool) -> Iterator[str]:
+    """Return trouble first, then warnings and what can't be told, then how many are well."""
+    for state in (TROUBLE, WARNING, UNKNOWN, *([OK] if tells_all else [])):
+        for finding in found:
+            if finding.state == state:
+                yield f"{finding.state:<10} {finding.title}: {finding.detail}"
+                if finding.to_do:
+                    yield f"{'':<10} to do: {finding.to_do}"
+    yield f"{summary(found)}{'' if tells_all else '; -v shows what is well'}"
 
 
 def command() -> NoReturn:
@@ -96,7 +155,7 @@ def command() -> NoReturn:
     sys.exit(main())
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="actions-cache-doctor",
         description="Says whether the jobs of this runner will reach the cache server, and if not why. Run it on the "
@@ -105,8 +164,12 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--url", help="the server that jobs should reach; default: the one that jobs are told")
     parser.add_argument("--write", action="store_true", help="save and restore 64 KiB, which stay until cleanup")
     parser.add_argument("--runner", metavar="DIR", help="the runner's directory; default: the usual places")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show what is well too")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {VERSION}", help="the version of this program"
+    )
+    return parser
 
 
 def count(found: Sequence[Finding], state: str) -> int:
@@ -114,6 +177,7 @@ def count(found: Sequence[Finding], state: str) -> int:
 
 
 def summary(found: Sequence[Finding]) -> str:
+    """Return the verdict: trouble, or that jobs reach the server, or that this can't be told."""
     troubles, warnings, unknowns = (count(found, state) for state in (TROUBLE, WARNING, UNKNOWN))
     verdict = f"{troubles} in trouble" if troubles else "no trouble found"
     warned = f", {warnings} with a warning" if warnings else ""
@@ -122,7 +186,7 @@ def summary(found: Sequence[Finding]) -> str:
 
 
 def _document(found: Sequence[Finding]) -> dict[str, object]:
-    rows = [{"title": row.title, "state": row.state, "detail": row.detail} for row in found]
+    rows = [{"title": row.title, "state": row.state, "detail": row.detail, "to_do": row.to_do} for row in found]
     return {"trouble": bool(count(found, TROUBLE)), "findings": rows}
 
 
@@ -164,7 +228,7 @@ def examine(case: Case) -> Iterator[Finding]:
     try:
         expected = _address(case.url) or _address(_named(case))
     except NotAUrl as error:
-        yield trouble("the URL", str(error))
+        yield trouble("the URL", str(error), WRITE_URL)
         return
     job = _look_through_node(case)
     seen = _seen(case, job, expected)
@@ -186,7 +250,7 @@ def examine(case: Case) -> Iterator[Finding]:
     except NotAUrl:
         return
     if server is None:
-        yield trouble("the URL", "no server to ask: say which by --url=https://HOST/")
+        yield trouble("the URL", "nothing here names a server", "say which by --url=https://HOST/")
         return
     # What jobs are told counts, not what the doctor was: there a missing slash does harm.
     yield judge_url(_told_or(server, job))
@@ -218,7 +282,7 @@ def _ask(case: Case, job: _Job, server: Address) -> Iterator[Finding]:
         headers = {"Content-Type": "application/json", **new_job(client, server, shown).authorization}
         yield judge_others(client.ask("POST", f"{server.base}{ARTIFACTS}", b"{}", headers), with_token=bool(shown))
     except NoAnswer as error:
-        yield trouble("server", str(error))
+        yield trouble("server", str(error), TO_DO[error.kind])
         return
     yield from _with_token(case, Trial.of(new_job(client, server, token)), is_ours=dialect.state != TROUBLE)
 
@@ -255,7 +319,7 @@ def _reach(case: Case, job: _Job, server: Address) -> Iterator[Finding]:
     try:
         system = system_error(server)
     except NoAnswer as error:
-        yield trouble("connection", str(error))
+        yield trouble("connection", str(error), TO_DO[error.kind])
         return
     yield from judge_certificates(server, system, _tls_by_node(job, server), job.variables.get(EXTRA, ""))
 

@@ -133,6 +133,22 @@ NO_TLS, NO_HANDSHAKE, TLS = "no TLS", "no handshake", "TLS"
 TLS_KINDS = (OTHER_NAME, OTHER_DATE, OTHER_AUTHORITY, NO_TLS, NO_HANDSHAKE, TLS)
 
 
+TO_DO = {
+    NO_ADDRESS: "look for a typing error in the name, and ask this machine's resolver for it (getent hosts NAME)",
+    NOT_CONNECTED: "start the server, or compare host and port with its RunnerUrl; then look for a firewall on the way",
+    SILENT: "try again; if it stays silent, whoever runs the server should see its logs",
+    ENDLESS: "try again; if it goes on, look at the proxies on the way",
+    BROKEN: "try again; if it breaks again, look at the proxies on the way, then at the server's logs",
+    OTHER_NAME: "use a name that the certificate has, or give the server a certificate for this one",
+    OTHER_DATE: "renew the certificate, or set this machine's clock",
+    OTHER_AUTHORITY: "add that authority's certificate to the system's (update-ca-certificates)",
+    NO_TLS: "write http:// for a server without TLS, or the port that has it",
+    NO_HANDSHAKE: "use the stack's output RunnerUrl, or add the name to the distribution (docs/deploy/deploy.md)",
+    TLS: "ask the server by another program (curl -v) to see which side ends it, and look at proxies that read TLS",
+}
+"""What to do about each kind of failure."""
+
+
 class NoAnswer(Exception):
     """Raised when there is no HTTP answer. The message says what happened and what it means; `kind` sorts it."""
 

@@ -40,7 +40,8 @@ CUSTOM = "CUSTOM_ACTIONS_RESULTS_URL"
 GITHUBS = "https://results-receiver.actions.githubusercontent.com/"
 """The URL that the runner gives an action, and that a hook is tried with where there is no action."""
 
-WAYS = "docs/use/runners.md has the ways that work"
+WRITE_URL = "write the server's URL as https://HOST/"
+WAYS = "point the jobs at it by one of the ways of docs/use/runners.md"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ class Seen:
 def judge_variable(seen: Seen) -> list[Finding]:
     if seen.node_error is not None:
         options = f"; NODE_OPTIONS is {seen.variables['NODE_OPTIONS']}" if seen.variables.get("NODE_OPTIONS") else ""
-        return [trouble(VARIABLE_TITLE, f"no action can start, since node doesn't: {seen.node_error}{options}")]
+        said = f"no action can start, since node doesn't: {seen.node_error}{options}"
+        remedy = "correct NODE_OPTIONS, or put the file there that it names" if options else "mend this node"
+        return [trouble(VARIABLE_TITLE, said, remedy)]
     return _in_an_action(seen) if seen.place.kind == ACTION else [_foreseen(seen)]
 
 
@@ -78,12 +81,12 @@ def _in_an_action(seen: Seen) -> list[Finding]:
     here = seen.variables.get(VARIABLE, "")
     value = (seen.by_node or "") if seen.has_node else here
     if not value:
-        said = f"{VARIABLE} isn't set, so clients find no cache; is this an action's environment? {WAYS}"
-        return [trouble(VARIABLE_TITLE, said)]
+        said = f"{VARIABLE} isn't set, so clients find no cache; is this an action's environment?"
+        return [trouble(VARIABLE_TITLE, said, WAYS)]
     try:
         address = read_address(value)
     except NotAUrl as error:
-        return [trouble(VARIABLE_TITLE, f"{VARIABLE} leads nowhere: {error}")]
+        return [trouble(VARIABLE_TITLE, f"{VARIABLE} leads nowhere: {error}", WRITE_URL)]
     if not _leads_there(address, seen.server):
         return [_led_away(seen, address)]
     if here == value:
@@ -95,7 +98,8 @@ def _in_an_action(seen: Seen) -> list[Finding]:
         trouble(
             "what isn't node",
             f"{VARIABLE} is {here or 'unset'} here: a program that no action starts, as sccache or buildx in a run: "
-            f"step, doesn't reach the server; let an action export the variable (docs/use/runners.md)",
+            f"step, doesn't reach the server",
+            "let an action export the variable (docs/use/runners.md)",
         ),
     ]
 
@@ -109,32 +113,34 @@ def _led_away(seen: Seen, address: Address) -> Finding:
     owner = "GitHub's own" if address.is_githubs else address.base
     said = f"{VARIABLE} is {owner}{instead}: "
     if not address.is_githubs:
-        remedy = "another server, or another name of this one; give the runner the expected URL"
+        why, remedy = "another server, or another name of this one", "give the runner the expected URL"
     elif seen.place.is_container_job:
-        remedy = (
-            "the runner overwrote it, and in a container job neither its NODE_OPTIONS nor its .env count; give the "
-            "job's container the hook and its variables (docs/use/runners.md, container jobs)"
-        )
+        why = "the runner overwrote it, and in a container job neither its NODE_OPTIONS nor its .env count"
+        remedy = "give the job's container the hook and its variables (docs/use/runners.md, container jobs)"
     else:
-        remedy = f"the runner overwrote it. {_why_not(seen)}"
-    return trouble(VARIABLE_TITLE, said + remedy)
+        why, remedy = _why_not(seen)
+        why = f"the runner overwrote it. {why}"
+    return trouble(VARIABLE_TITLE, said + why, remedy)
 
 
-def _why_not(seen: Seen) -> str:
-    """Say which of the ways was tried, and why it does nothing."""
+def _why_not(seen: Seen) -> tuple[str, str]:
+    """Say which of the ways was tried and why it does nothing, and what to do."""
     worker = seen.runner.worker if seen.runner else None
     if seen.hook:
-        return f"NODE_OPTIONS loads {seen.hook}, but it changed nothing{_what_a_hook_lacks(seen)}"
+        lacks = _what_a_hook_lacks(seen)
+        remedy = "write hook.json beside the hook, as docs/use/runners.md shows, and restart the runner"
+        return f"NODE_OPTIONS loads {seen.hook}, but it changed nothing{lacks}", remedy
     if seen.custom and worker and worker.honours_custom:
-        return f"{CUSTOM} is set here, but not where the runner was started; put it into its .env and restart it"
+        return f"{CUSTOM} is set here, but not where the runner was started", "put it into its .env and restart it"
     if seen.custom:
-        return (
-            f"{CUSTOM} is set, but this runner ignores it: its program lacks the patch (some images of the fork did, "
-            f"and self-update replaces a patched one: --disableupdate); use the hook instead, {WAYS}"
+        remedy = (
+            "use the hook instead (docs/use/runners.md); some images of the fork lack the patch, and self-update "
+            "replaces a patched program (--disableupdate)"
         )
+        return f"{CUSTOM} is set, but this runner ignores it: its program lacks the patch", remedy
     if seen.place.kind == ACTION and seen.variables.get("GITHUB_WORKFLOW_REF"):
-        return f"A workflow's env: can't set it; {WAYS}"
-    return f"Nothing here changes that; {WAYS}"
+        return "A workflow's env: can't set it", WAYS
+    return "Nothing here changes that", WAYS
 
 
 def _what_a_hook_lacks(seen: Seen) -> str:
@@ -158,11 +164,12 @@ def _foreseen(seen: Seen) -> Finding:
     if worker and not worker.overwrites:
         own = seen.variables.get(VARIABLE) or ""
         if not own:
-            said = f"this runner's program leaves {VARIABLE} alone, and nothing sets it: put it into .env"
-            return trouble(VARIABLE_TITLE, said)
+            said = f"this runner's program leaves {VARIABLE} alone, and nothing sets it"
+            return trouble(VARIABLE_TITLE, said, "put it into the runner's .env and restart it")
         return _given(seen, own, f"this runner's program leaves {VARIABLE} alone")
     if worker or seen.hook:
-        return trouble(VARIABLE_TITLE, f"the runner will set {VARIABLE} to GitHub's own. {_why_not(seen)}")
+        why, remedy = _why_not(seen)
+        return trouble(VARIABLE_TITLE, f"the runner will set {VARIABLE} to GitHub's own. {why}", remedy)
     outside = "name the runner's directory by --runner, or run this in a job"
     more = HOW_IN_A_JOB if seen.place.kind == RUN_STEP else outside
     without = "" if seen.has_node else "; there is no node here either, to see what a hook does"
@@ -173,11 +180,11 @@ def _given(seen: Seen, url: str, how: str) -> Finding:
     try:
         address = read_address(url)
     except NotAUrl as error:
-        return trouble(VARIABLE_TITLE, f"{how}, but its new value leads nowhere: {error}")
+        return trouble(VARIABLE_TITLE, f"{how}, but its new value leads nowhere: {error}", WRITE_URL)
     if _leads_there(address, seen.server):
         return ok(VARIABLE_TITLE, f"actions get {url}: {how}")
     expected = seen.server.base if seen.server else "a cache server"
-    return trouble(VARIABLE_TITLE, f"actions get {url}, not {expected}: {how}")
+    return trouble(VARIABLE_TITLE, f"actions get {url}, not {expected}: {how}", "give the runner the expected URL")
 
 
 def judge_url(address: Address) -> Finding:
@@ -188,9 +195,11 @@ def judge_url(address: Address) -> Finding:
     if not (parts.path or parts.query or parts.fragment):
         errors.append(
             f"it has no slash at its end; clients that put paths behind it, as those of the v1 API do, would ask "
-            f"{parts.netloc}_apis: write {address.base}/"
+            f"{parts.netloc}_apis"
         )
-    return trouble(title, f"{address.base}: {'; '.join(errors)}") if errors else ok(title, address.given)
+    if errors:
+        return trouble(title, f"{address.base}: {'; '.join(errors)}", f"write {address.base}/ (RunnerUrl has it whole)")
+    return ok(title, address.given)
 
 
 # ---------------------------------------------------------------- how clients read the other variables, with sources
@@ -233,7 +242,8 @@ def judge_version(variables: Mapping[str, str], server: Address | None) -> Findi
         return trouble(
             title,
             f"ACTIONS_CACHE_SERVICE_V2 is {value!r}: @actions/cache takes any text for yes and uses v2, buildx takes "
-            "it for no and uses v1; set it to true",
+            "it for no and uses v1",
+            "set it to true",
         )
     else:
         why = "v1, since ACTIONS_CACHE_SERVICE_V2 isn't set, as github.com's runners set it for each action"
@@ -241,17 +251,19 @@ def judge_version(variables: Mapping[str, str], server: Address | None) -> Findi
     if not url:
         return trouble(
             title,
-            f"{why}; but ACTIONS_CACHE_URL isn't set, so actions/cache says that no cache service is there; set "
-            "ACTIONS_CACHE_SERVICE_V2=true, or on GHES ACTIONS_CACHE_URL to the server",
+            f"{why}; but ACTIONS_CACHE_URL isn't set, so actions/cache says that no cache service is there",
+            "set ACTIONS_CACHE_SERVICE_V2=true, or on GHES ACTIONS_CACHE_URL to the server",
         )
     try:
         address = read_address(url)
     except NotAUrl as error:
-        return trouble(title, f"{why}; and ACTIONS_CACHE_URL leads nowhere: {error}")
+        return trouble(title, f"{why}; and ACTIONS_CACHE_URL leads nowhere: {error}", WRITE_URL)
     if server is not None and address.base != server.base:
-        return trouble(title, f"{why}; so clients ask ACTIONS_CACHE_URL, which is {address.base}, not {server.base}")
+        said = f"{why}; so clients ask ACTIONS_CACHE_URL, which is {address.base}, not {server.base}"
+        return trouble(title, said, f"set ACTIONS_CACHE_URL to {server.base}/")
     if not url.endswith("/"):
-        return trouble(title, f"{why}; and ACTIONS_CACHE_URL ends without a slash, which v1's clients need: {url}/")
+        said = f"{why}; and ACTIONS_CACHE_URL ends without a slash, which v1's clients need"
+        return trouble(title, said, f"write {url}/")
     return ok(title, f"{why}; ACTIONS_CACHE_URL is {url}")
 
 
@@ -261,7 +273,9 @@ def judge_mode(variables: Mapping[str, str]) -> Finding | None:
     mode = variables.get("ACTIONS_CACHE_MODE", "").strip().lower()
     if mode == "none":
         return trouble(
-            title, "ACTIONS_CACHE_MODE is none: @actions/cache asks no server at all; the workflow or a policy says so"
+            title,
+            "ACTIONS_CACHE_MODE is none: @actions/cache asks no server at all",
+            "change it where it is set, in the workflow or by a policy",
         )
     return ok(title, f"ACTIONS_CACHE_MODE is {mode}: {MODES[mode]}") if mode in MODES else None
 
@@ -276,7 +290,8 @@ def judge_way(address: Address, variables: Mapping[str, str]) -> Finding | None:
             return trouble(
                 title,
                 f"NO_PROXY has {near[0]}, which @actions/cache doesn't take for {address.host}: it knows names and "
-                f"their endings, no *; write {address.host}, or clients go through {shown_proxy(proxy)}",
+                f"their endings, no *, so clients go through {shown_proxy(proxy)}",
+                f"write {address.host} there",
             )
         shown = shown_proxy(proxy)
         if not shown.startswith("http://"):
@@ -295,6 +310,7 @@ def _looks_meant(item: str, host: str) -> bool:
 # ---------------------------------------------------------------- the token, without its issuer's keys
 
 TOKEN_TITLE = "token"  # noqa: S105 - the title of a line
+RUN_IN_JOB = "run this in a job that is running, with that job's own token, whole"
 READ = 1
 WRITE = 2
 CLOCK_MARGIN_SECONDS = 30
@@ -394,9 +410,10 @@ def judge_token(token: Token | None) -> Finding:
     if token is None:
         return unknown(TOKEN_TITLE, "none here, so nothing can be looked up or saved; run it in a job")
     if token.error is not None:
-        return trouble(TOKEN_TITLE, f"ACTIONS_RUNTIME_TOKEN {token.error}")
+        return trouble(TOKEN_TITLE, f"ACTIONS_RUNTIME_TOKEN {token.error}", RUN_IN_JOB)
     if not token.readable:
-        return trouble(TOKEN_TITLE, f"it may read no scope, so every lookup is refused; {token.describes}")
+        said = f"it may read no scope, so every lookup is refused; {token.describes}"
+        return trouble(TOKEN_TITLE, said, "see what whoever issues it puts into `ac`; GitHub's own tokens read a scope")
     reads = f"reads {', '.join(token.readable)}"
     if not token.writable:
         return ok(

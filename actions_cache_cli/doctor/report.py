@@ -28,19 +28,26 @@ class Finding:
     state: str
     """OK, TROUBLE, WARNING or UNKNOWN. A warning means that the cache works and something beside it doesn't."""
     detail: str
-    """One observation in words. Trouble and warnings say what it means and what to do; UNKNOWN, how to find out."""
+    """One observation in words, and what it means. UNKNOWN says how to find out."""
+    to_do: str = ""
+    """What to do; empty unless it is TROUBLE or a WARNING."""
+
+    @property
+    def text(self) -> str:
+        """Return the detail and what to do, on one line."""
+        return f"{self.detail}; to do: {self.to_do}" if self.to_do else self.detail
 
 
 def ok(title: str, detail: str) -> Finding:
     return Finding(title, OK, one_line(detail))
 
 
-def trouble(title: str, detail: str) -> Finding:
-    return Finding(title, TROUBLE, one_line(detail))
+def trouble(title: str, detail: str, to_do: str) -> Finding:
+    return Finding(title, TROUBLE, one_line(detail), one_line(to_do))
 
 
-def warning(title: str, detail: str) -> Finding:
-    return Finding(title, WARNING, one_line(detail))
+def warning(title: str, detail: str, to_do: str) -> Finding:
+    return Finding(title, WARNING, one_line(detail), one_line(to_do))
 
 
 def unknown(title: str, detail: str) -> Finding:

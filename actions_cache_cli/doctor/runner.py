@@ -226,11 +226,16 @@ def judge_mode_of_hook(hook: str | None) -> Finding | None:
     settings = read_settings(hook)
     mode = settings.mode if settings else "fast"
     if mode not in MODES:
-        return warning(title, f"mode {mode!r} isn't one of {', '.join(MODES)}, so jobs are only pointed at the server")
+        return warning(
+            title,
+            f"mode {mode!r} is unknown, so jobs are only pointed at the server",
+            f"write one of {', '.join(MODES)}",
+        )
     if mode != MODES[0] and not _real(Path(hook)).with_name(REQUESTS).is_file():
         return warning(
             title,
-            f"mode {mode}, but {REQUESTS} isn't beside {hook}, so jobs are only pointed at the server: copy it there",
+            f"mode {mode}, but {REQUESTS} isn't beside {hook}, so jobs are only pointed at the server",
+            "copy it there",
         )
     return ok(title, f"mode {mode} (docs/use/runners.md, modes)")
 
@@ -269,7 +274,7 @@ def judge_files(hook: str | None, env: Path | None) -> Finding | None:
         return ok(title, f"only root: {', '.join(map(str, seen))}")
     return warning(
         title,
-        f"{'; '.join(errors)}. On a runner that is reused, one job could leave code for the secrets of all later ones: "
+        f"{'; '.join(errors)}. On a runner that is reused, one job could leave code for the secrets of all later ones",
         "let root own the files and their directories, and nobody else write them (docs/use/runners.md)",
     )
 

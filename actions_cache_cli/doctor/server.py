@@ -14,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 from actions_cache_cli.doctor.address import (
     NO_TLS,
     TLS_KINDS,
+    TO_DO,
     Address,
     NoAnswer,
     connect,
@@ -52,8 +53,12 @@ def judge_connection(address: Address, *, is_container: bool) -> Finding:
     try:
         peer, _ = connect(address, with_tls=False)
     except NoAnswer as error:
-        inside = "; and in a container this address is the container itself, not the machine"
-        return trouble(title, f"{error}{inside if is_container and address.is_loopback else ''}")
+        if is_container and address.is_loopback:
+            inside = "and in a container this address is the container itself, not the machine"
+            return trouble(
+                title, f"{error}; {inside}", "write the machine's own address into the URL, or start the server here"
+            )
+        return trouble(title, str(error), TO_DO[error.kind])
     return ok(title, f"to {peer}, port {address.port}")
 
 
@@ -105,35 +110,38 @@ def judge_certificates(
     kind, said = explain_tls_error(by_node.error, address)
     if kind == NO_TLS:
         # No authority helps where the port answers in plain HTTP.
-        return [*findings, trouble(title, said)]
+        return [*findings, trouble(title, said, TO_DO[kind])]
     signed = f", signed by {by_node.issuer}" if by_node.issuer else ""
     if not extra:
         remedy = f"put that authority's certificate into a file, and {EXTRA}=/its/path into the runner's .env"
     elif not Path(extra).is_file():
-        remedy = f"{EXTRA} is {extra}, which isn't a file here, so node goes on without it"
+        signed += f"; {EXTRA} is {extra}, which isn't a file here, so node goes on without it"
+        remedy = "correct the path, or put that authority's certificate there"
     else:
-        remedy = f"{EXTRA} is {extra}, which doesn't hold that authority"
-    return [*findings, trouble(title, f"{said}{signed}; {remedy}")]
+        signed += f"; {EXTRA} is {extra}, which doesn't hold that authority"
+        remedy = "add its certificate to that file"
+    return [*findings, trouble(title, f"{said}{signed}", remedy)]
 
 
 def _judge_system(error: tuple[str, str] | None, by_node: TlsView | None) -> Finding:
     title = "system's certificates"
     if error is None:
         return ok(title, "trusted by this machine")
-    _, said = error
+    kind, said = error
     if by_node is not None and by_node.error is None:
         return trouble(
             title,
-            f"{said}. Node trusts it, so @actions/cache works; BuildKit, sccache and other programs that aren't node "
-            "don't: add the authority to the system's (update-ca-certificates), and to the image of BuildKit",
+            f"{said}. Node trusts it, so @actions/cache works; others, as BuildKit and sccache, don't",
+            "add the authority to the system's (update-ca-certificates), and to the image of BuildKit",
         )
-    return trouble(title, said)
+    return trouble(title, said, TO_DO[kind])
 
 
 # ---------------------------------------------------------------- who answers there
 
 ARTIFACTS = "/twirp/github.actions.results.api.v1.ArtifactService/ListArtifacts"
 """Path of a question that changes nothing, whatever the answer."""
+RIGHT_HOST = "compare the URL with the stack's output RunnerUrl, and look at what else answers on the way"
 V1 = "/_apis/artifactcache/"
 """Path that clients of the v1 API put behind ACTIONS_CACHE_URL."""
 
@@ -145,8 +153,12 @@ def judge_health(reply: Reply) -> Finding:
     if health.is_ok:
         return ok(title, f"this project's, {health.release}, and its table, bucket and queue answer")
     if health.errors:
-        return trouble(title, f"this project's, but unwell: {health.errors}; whoever runs it should see its logs")
-    return trouble(title, f"what answers isn't this project's server, or not whole: /health says {explain(reply)}")
+        return trouble(title, f"this project's, but unwell: {health.errors}", "whoever runs it should see its logs")
+    return trouble(
+        title,
+        f"what answers isn't this project's server, or not whole: /health says {explain(reply)}",
+        RIGHT_HOST,
+    )
 
 
 def judge_dialect(reply: Reply) -> Finding:
@@ -156,8 +168,10 @@ def judge_dialect(reply: Reply) -> Finding:
     if reply.status == UNAUTHENTICATED and said.get("code") == "unauthenticated":
         return ok(title, "it refuses a call without a token, in the cache service's words")
     if reply.status == UNAUTHENTICATED and "msg" in said:
-        return trouble(title, f"a results service, but not this one: it says {quoted(str(said['msg']))}")
-    return trouble(title, f"a call without a token must get a 401 of the cache service, not {explain(reply)}")
+        return trouble(title, f"a results service, but not this one: it says {quoted(str(said['msg']))}", RIGHT_HOST)
+    return trouble(
+        title, f"a call without a token must get a 401 of the cache service, not {explain(reply)}", RIGHT_HOST
+    )
 
 
 def judge_clock(reply: Reply) -> Finding:
@@ -171,8 +185,9 @@ def judge_clock(reply: Reply) -> Finding:
     side = f"{ahead:.0f} s ahead of" if ahead > 0 else f"{-ahead:.0f} s behind"
     return trouble(
         title,
-        f"this machine is {side} the server: one of them is wrong (on the machine: timedatectl). BuildKit judges its "
-        "token by this clock, and every program certificates; the server judges tokens and URLs by its own",
+        f"this machine is {side} the server. BuildKit judges its token by this clock, and every program certificates; "
+        "the server judges tokens and URLs by its own",
+        "set the clock that is wrong (on the machine: timedatectl)",
     )
 
 
@@ -191,8 +206,8 @@ def judge_sums(own: Mapping[str, str], served: Mapping[str, Reply]) -> Finding:
     if other:
         return warning(
             title,
-            f"{', '.join(other)} isn't the file of the server's release: one of the two is older, or the file was "
-            "changed; copy the hook's files from the release that the server runs",
+            f"{', '.join(other)} isn't the file of the server's release: one of the two is older, or it was changed",
+            "copy the hook's files from the release that the server runs",
         )
     return ok(title, f"{', '.join(own)}: the same as the server's")
 
@@ -211,11 +226,16 @@ def judge_others(reply: Reply, *, with_token: bool) -> Finding:
         return warning(
             title,
             "the cache works, but upload-artifact and job summaries don't: they use the same variable, and this server "
-            "passes nothing on. Set its RESULTS_SERVICE_URL to https://results-receiver.actions.githubusercontent.com; "
-            "the local run has it unset on purpose",
+            "passes nothing on",
+            "set its RESULTS_SERVICE_URL to https://results-receiver.actions.githubusercontent.com; the local run "
+            "leaves it unset on purpose",
         )
     if reply.status == 502 and code == "unavailable":  # noqa: PLR2004 - Bad Gateway
-        return trouble(title, f"upload-artifact would fail: {quoted(message)}")
+        return trouble(
+            title,
+            f"upload-artifact would fail: {quoted(message)}",
+            "whoever runs the server should compare its RESULTS_SERVICE_URL, and whether it is reached from there",
+        )
     if reply.status == UNAUTHENTICATED and not with_token:
         return unknown(title, "this server only passes on jobs' requests; a job's token tells more")
     if reply.status == UNAUTHENTICATED:
@@ -254,10 +274,11 @@ LOOKUP_V1 = "lookup by v1"
 SAVE = "save and restore"
 
 HINTS = {
-    401: "; the token must be this job's own, whole",
-    403: "; the token's scopes, or the server's rule of whose jobs it is for (TOKEN_CLAIMS)",
-    503: "; try again, then see /health",
+    401: "give it this job's own token, whole",
+    403: "look at the token's scopes, and at whose jobs the server lets in (TOKEN_CLAIMS; `actions-cache refused`)",
+    503: "try again, then see /health",
 }
+SEE_LOGS = "try again; if it stays so, whoever runs the server should see its logs"
 
 
 def new_job(client: Client, server: Address, token: str) -> Job:
@@ -281,9 +302,10 @@ class Trial:
         try:
             message = self.job.look_up(self.key)
         except (Refused, NoAnswer) as error:
-            return trouble(LOOKUP, _in_words(error))
+            return trouble(LOOKUP, _in_words(error), _to_do(error))
         if message.get("ok"):
-            return trouble(LOOKUP, f"an entry was found for a key that nobody saved: {quoted(str(message))}")
+            found = f"an entry was found for a key that nobody saved: {quoted(str(message))}"
+            return trouble(LOOKUP, found, RIGHT_HOST)
         return ok(LOOKUP, "the server takes the token, and a key that nobody saved is a miss")
 
     def judge_lookup_by_v1(self, *, is_used: bool) -> Finding:
@@ -298,14 +320,15 @@ class Trial:
         try:
             reply = self.job.client.ask("GET", url, None, headers | self.job.authorization)
         except NoAnswer as error:
-            found = str(error)
+            found, to_do = str(error), TO_DO[error.kind]
         else:
             if reply.status == NO_CONTENT:
                 return ok(LOOKUP_V1, "a key that nobody saved is a miss there too")
-            found = f"the v1 API must answer 204 to a key that nobody saved, not {_with_hint(reply)}"
+            found = f"the v1 API must answer 204 to a key that nobody saved, not {explain(reply)}"
+            to_do = _hint(reply)
         if is_used:
-            return trouble(LOOKUP_V1, found)
-        return warning(LOOKUP_V1, f"{found}; this job doesn't use v1, those of GHES, Gitea and act do")
+            return trouble(LOOKUP_V1, found, to_do)
+        return warning(LOOKUP_V1, f"{found}; this job doesn't use v1, those of GHES, Gitea and act do", to_do)
 
     def judge_save(self) -> Finding:
         """Save random bytes under the key, restore them, and judge whether they are the same."""
@@ -314,9 +337,12 @@ class Trial:
             self._save(content)
             found = self._restore()
         except (Refused, NoAnswer) as error:
-            return trouble(SAVE, _in_words(error))
+            return trouble(SAVE, _in_words(error), _to_do(error))
         if found != content:
-            return trouble(SAVE, f"{len(found)} bytes came back for {len(content)} saved, and not the same ones")
+            changed = f"{len(found)} bytes came back for {len(content)} saved, and not the same ones"
+            return trouble(
+                SAVE, changed, "look for a proxy that changes bodies, then run `actions-cache verify --deep`"
+            )
         return ok(
             SAVE,
             f"{len(content)} bytes came back as they were saved; the entry {self.key} stays until the server's cleanup "
@@ -351,19 +377,23 @@ def _in_words(error: Refused | NoAnswer) -> str:
         return str(error)
     if error.reply.status == OK_STATUS:
         return f"{error} gets what isn't its answer: {explain(error.reply)}"
-    return f"{error} gets {_with_hint(error.reply)}"
+    return f"{error} gets {explain(error.reply)}"
 
 
-def _with_hint(reply: Reply) -> str:
-    """Explain the answer and, if this server or its API gave it, say what to do."""
-    return f"{explain(reply)}{_hint(reply) if reply.json else ''}"
+def _to_do(error: Refused | NoAnswer) -> str:
+    if isinstance(error, NoAnswer):
+        return TO_DO[error.kind]
+    return SEE_LOGS if error.reply is None else _hint(error.reply)
 
 
 def _hint(reply: Reply) -> str:
-    """Return a hint by the status and, for a refused token, by the server's message."""
+    """Say what to do about an answer: by its status and, for a refused token, by the server's message."""
+    if not reply.json:
+        # Neither this server nor its API.
+        return RIGHT_HOST
     said = str(reply.json.get("msg") or reply.json.get("message") or "").lower()
     if reply.status == UNAUTHENTICATED and "expired" in said:
-        return "; a token ends with its job: run this in one that is running"
+        return "run this in a job that is running, since a token ends with its job"
     if reply.status == UNAUTHENTICATED and "issuer" in said:
-        return "; the server must know the token's issuer (TOKEN_ISSUERS)"
-    return HINTS.get(reply.status, "")
+        return "name the token's issuer in the server's TOKEN_ISSUERS"
+    return HINTS.get(reply.status, SEE_LOGS)

@@ -30,7 +30,17 @@ from actions_cache_cli.deployment_check.check import Failed
 from actions_cache_cli.deployment_check.diagnoses import explain_error
 from actions_cache_cli.doctor.address import NoAnswer
 from actions_cache_cli.doctor.probe import Refused
-from actions_cache_cli.terminal import DONE, FAILED, INTERRUPTED, YES, Stopped, Terminal, WorkFailed, exit_code
+from actions_cache_cli.terminal import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    YES,
+    Stopped,
+    Terminal,
+    WorkFailed,
+    exit_code,
+    use_aws_region,
+)
 from actions_cache_cli.try_on_aws.bench import Bench, BenchFailed, Meter, OverCeiling, Sizes, check
 from actions_cache_cli.try_on_aws.report import Result, markdown
 from actions_cache_cli.try_on_aws.throwaway import OUTPUT, PATH, PREFIX, Sweeper, Teardown, ThrowawayIssuer
@@ -51,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     terminal = Terminal(sys.stderr)
+    use_aws_region()
     if options.clean:
         return exit_code(terminal, lambda: clean(terminal, options.clean), lambda: "run it again to delete the rest")
     name = f"{PREFIX}{os.environ.get('TRY_SUFFIX') or secrets.token_hex(4)}"

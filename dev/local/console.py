@@ -106,7 +106,7 @@ def _shown(line: bytes) -> str | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     # Names that others chose come last, so that they can't pass for the rest.
-    return f"{at:%H:%M:%S}  {word:7}  {size:>8}  repository {repository}  {key}"
+    return f"{at:%H:%M:%S}  {word:7}  {size:>9}  repository {repository}  {key}"
 
 
 def _short(name: object) -> str:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from actions_cache.domain.budgets import HOUR, TALLIES_KEPT
 from actions_cache.domain.entry import MAX_NAME_CHARACTERS, MAX_NUMBER, MAX_RESTORE_KEYS
@@ -18,12 +18,32 @@ from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.key_family import parse_family
 from actions_cache.domain.listing import MAX_PER_PAGE, Direction, EntryFilter, Order, Page, SortBy
+from actions_cache.domain.refs import full_ref
 from actions_cache.domain.timing import Millis
 from actions_cache.explain import MAX_REFS
 from actions_cache.http.schemas import parse_as_of, parse_past
 from actions_cache.usage import USUAL_HOURS
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+
+
+def _ref(text: str) -> str:
+    """Return the ref in full.
+
+    Raises:
+        ValueError: it is blank.
+    """
+    if not text.strip():
+        raise ValueError("it is blank")
+    return full_ref(text)
+
+
+Ref = Annotated[
+    Text,
+    AfterValidator(_ref),
+    Field(description="`main`, `#118` for a pull request, or in full: `refs/heads/main`, `refs/pull/118/merge`"),
+]
+"""A ref as people write it (domain/refs.py), which the model holds in full."""
 
 
 def _digits(value: object) -> object:
@@ -82,7 +102,7 @@ class GithubPage(QueryParams):
 
 class GithubList(GithubPage):
     key: Text | None = Field(None, description="a key, or its beginning")
-    ref: Text | None = Field(None, description="in full, as in `refs/heads/main` or `refs/pull/7/merge`")
+    ref: Ref | None = None
     sort: GithubSort = GithubSort.LAST_ACCESSED_AT
     direction: Direction = Direction.DESCENDING
 
@@ -93,7 +113,7 @@ class GithubList(GithubPage):
 
 class GithubDelete(QueryParams):
     key: Text = Field(description="the whole key")
-    ref: Text | None = Field(None, description="in full; without it, entries of all refs are deleted")
+    ref: Ref | None = Field(None, description="`main`, `#118`, or in full; without it, all refs' entries are deleted")
 
     def to_filter(self) -> EntryFilter:
         return EntryFilter(key=self.key, ref=self.ref)
@@ -105,7 +125,7 @@ class EntryFilters(QueryParams):
     key: Text | None = Field(None, description="the whole key")
     key_prefix: Text | None = None
     search: Text | None = Field(None, description="a part of the key, in upper or lower case")
-    ref: Text | None = Field(None, description="in full, as in `refs/heads/main` or `refs/pull/7/merge`")
+    ref: Ref | None = None
     version: Text | None = None
     entry_class: EntryClass | None = None
     family: Text | None = Field(None, description="a key family, as in `npm-*`; `/manage/families` has them")
@@ -170,7 +190,7 @@ class MatchKeys(QueryParams):
     repository: Text = Field(description="its id, or `owner/repository`")
     key: Text
     restore_key: list[Text] = Field([], max_length=MAX_RESTORE_KEYS, description="once for each, in their order")
-    ref: list[Text] = Field(
+    ref: list[Ref] = Field(
         min_length=1, max_length=MAX_REFS, description="once for each ref that the job may read, in its order"
     )
     version: Text | None = Field(None, description="without it, all versions that such a key was saved with")

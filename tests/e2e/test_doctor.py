@@ -49,7 +49,10 @@ def examined(
     variables: Mapping[str, str], url: str | None = None, *, writes: bool = False, is_container: bool = False
 ) -> dict[str, Finding]:
     place = find_place(variables, is_container=is_container)
-    return {finding.title: finding for finding in examine(Case(variables, place, url=url, writes=writes))}
+    found = list(examine(Case(variables, place, url=url, writes=writes)))
+    for finding in found:
+        assert bool(finding.to_do) == (finding.state in (TROUBLE, WARNING)), finding
+    return {finding.title: finding for finding in found}
 
 
 def in_trouble(found: Mapping[str, Finding]) -> list[str]:
@@ -78,17 +81,20 @@ def test_healthy_job_passes_all_checks(server: str) -> None:
     assert (ran.returncode, document["trouble"]) == (0, False)
 
 
-def said_in(variables: Mapping[str, str]) -> tuple[list[str], int]:
-    command = [sys.executable, "-m", "actions_cache_cli.doctor"]
+def said_in(variables: Mapping[str, str], *options: str) -> tuple[list[str], int]:
+    command = [sys.executable, "-m", "actions_cache_cli.doctor", *options]
     ran = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     return ran.stdout.splitlines(), ran.returncode
 
 
 def test_local_run_passes_with_one_warning(server: str) -> None:
-    lines, code = said_in(job(server))
+    lines, code = said_in(job(server), "-v")
     assert "ok         lookup: the server takes the token, and a key that nobody saved is a miss" in lines
-    [warned] = [line for line in lines if line.startswith("warning ")]
-    assert warned.startswith("warning    other services: the cache works, but upload-artifact and job summaries don't")
+    assert lines[0].startswith(
+        "warning    other services: the cache works, but upload-artifact and job summaries don't"
+    )
+    assert lines[1].startswith("           to do: set its RESULTS_SERVICE_URL")
+    assert not any(line.startswith("warning ") for line in lines[1:])
     assert lines[-1].startswith("no trouble found: ")
     assert lines[-1].endswith(" are well, 1 with a warning, 1 can't be told")
     assert code == 0
@@ -96,7 +102,12 @@ def test_local_run_passes_with_one_warning(server: str) -> None:
 
 def test_trouble_sets_line_prefix_and_exit_code(server: str) -> None:
     lines, code = said_in(job(server, ACTIONS_RESULTS_URL=server))
-    assert [line.split(":")[0] for line in lines if line.startswith("trouble ")] == ["trouble    the URL"]
+    assert [line.split(":")[0] for line in lines[:3]] == [
+        "trouble    the URL",
+        "           to do",
+        "warning    other services",
+    ]
+    assert not any(line.startswith("ok ") for line in lines)
     assert any(line.startswith("can't tell save and restore: not asked for; with --write") for line in lines)
     assert lines[-1].startswith("1 in trouble")
     assert code == 1
@@ -104,7 +115,7 @@ def test_trouble_sets_line_prefix_and_exit_code(server: str) -> None:
 
 def test_report_never_shows_token(server: str) -> None:
     token = runtime_token()
-    details = " ".join(finding.detail for finding in examined(job(server, token), writes=True).values())
+    details = " ".join(finding.text for finding in examined(job(server, token), writes=True).values())
     assert not any(part in details for part in token.split(".") if len(part) > 30)
 
 
@@ -120,7 +131,7 @@ def test_server_is_checked_without_token(server: str) -> None:
 
 def test_unpatched_runner_is_detected(server: str) -> None:
     found = examined(job(server, ACTIONS_RESULTS_URL=GITHUBS, CUSTOM_ACTIONS_RESULTS_URL=f"{server}/"))
-    assert "this runner ignores it" in found["what jobs are told"].detail
+    assert "this runner ignores it" in found["what jobs are told"].text
     assert in_trouble(found) == ["what jobs are told"]
     assert found["lookup"].state == OK
 
@@ -134,7 +145,7 @@ def test_hook_redirects_only_node_processes(server: str) -> None:
             NODE_OPTIONS=f"--require {HOOK}",
         )
     )
-    assert f"by the hook {HOOK}" in found["what jobs are told"].detail
+    assert f"by the hook {HOOK}" in found["what jobs are told"].text
     assert in_trouble(found) == ["what isn't node"]
     # The hook adds the slash that the given URL lacks.
     assert found["the URL"].state == OK
@@ -149,14 +160,14 @@ def test_hook_redirects_only_node_processes(server: str) -> None:
 def test_dead_port_stops_further_checks(is_container: bool, said: str) -> None:
     found = examined(job(f"http://127.0.0.1:{free_port()}"), is_container=is_container)
     assert in_trouble(found) == ["connection"]
-    assert said in found["connection"].detail
+    assert said in found["connection"].text
     assert found["server"].state == UNKNOWN
 
 
 def test_unresolvable_host_is_trouble() -> None:
     found = examined(job("https://no-such-host.invalid"))
     assert in_trouble(found) == ["connection"]
-    assert "DNS record" in found["connection"].detail
+    assert "DNS record" in found["connection"].text
 
 
 def relay(client: socket.socket, port: int) -> None:
@@ -219,21 +230,21 @@ def test_certificate_authority_is_checked_for_node_and_system(
         extra = {"NODE_EXTRA_CA_CERTS": str(certificate)} if node_knows else {}
         found = examined(job(url, **extra))
     assert in_trouble(found) == expected
-    assert ("NODE_EXTRA_CA_CERTS=/its/path" in found["node's certificates"].detail) is not node_knows
+    assert ("NODE_EXTRA_CA_CERTS=/its/path" in found["node's certificates"].text) is not node_knows
     assert ("lookup" in found) is (node_knows or system_knows)
 
 
 def test_missing_ca_file_is_named(server: str, tmp_path: Path) -> None:
     with by_tls(server, tmp_path) as (url, _):
         found = examined(job(url, NODE_EXTRA_CA_CERTS=str(tmp_path / "gone.pem")))
-    assert "gone.pem, which isn't a file here" in found["node's certificates"].detail
+    assert "gone.pem, which isn't a file here" in found["node's certificates"].text
 
 
 def test_https_to_plain_http_server_is_explained(server: str) -> None:
     found = examined(job(server.replace("http:", "https:")))
     for title in ("system's certificates", "node's certificates"):
-        assert "speaks no TLS" in found[title].detail
-        assert "NODE_EXTRA_CA_CERTS" not in found[title].detail
+        assert "speaks no TLS" in found[title].text
+        assert "NODE_EXTRA_CA_CERTS" not in found[title].text
 
 
 @contextmanager
@@ -266,8 +277,8 @@ def test_proxy_is_used_as_node_uses_it(server: str) -> None:
 def test_refusing_proxy_is_named_without_password(server: str) -> None:
     with http_proxy(server, "403 Forbidden") as (proxy, _):
         found = examined(job("http://cache.test", HTTP_PROXY=proxy))
-    assert "403 Forbidden" in found["server"].detail
-    assert f"through the proxy {proxy.replace('user:pass@', '')}" in found["server"].detail
+    assert "403 Forbidden" in found["server"].text
+    assert f"through the proxy {proxy.replace('user:pass@', '')}" in found["server"].text
 
 
 def test_hanging_server_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +304,7 @@ def test_hanging_server_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     for serve, said in ((hang, "no answer in time"), (drip, "didn't end"), (break_off, "broke")):
         with listening(serve) as port:
             found = examined(job(f"http://127.0.0.1:{port}"))
-        assert said in found["server"].detail
+        assert said in found["server"].text
         assert "clock" not in found
     assert time.monotonic() - began < CONNECT_SECONDS / 2
 
@@ -311,7 +322,7 @@ def test_token_is_sent_only_to_cache_server(server: str) -> None:
     with spoiling_proxy(server, sign_in) as url:
         found = examined(job(url), writes=True)
     assert in_trouble(found) == ["server", "cache API"]
-    assert "Sign in" in found["server"].detail
+    assert "Sign in" in found["server"].text
     assert found["lookup"].state == UNKNOWN
     assert seen
     assert not any("authorization" in names for names in seen)
@@ -322,23 +333,23 @@ def test_token_is_sent_only_to_cache_server(server: str) -> None:
 
 def test_read_only_token_skips_save_check(server: str) -> None:
     found = examined(job(server, runtime_token([(BRANCH, READ)])), writes=True)
-    assert found["token"].detail.startswith("read-only")
+    assert found["token"].text.startswith("read-only")
     assert found["lookup"].state == OK
     assert found["save and restore"].state == UNKNOWN
 
 
 def test_token_refusal_is_quoted_with_advice(server: str) -> None:
     found = examined(job(server, runtime_token(exp=1)), writes=True)
-    assert "expired" in found["token"].detail
-    assert "a token ends with its job" in found["lookup"].detail
-    assert "TOKEN_ISSUERS" not in found["lookup"].detail + found["lookup by v1"].detail
+    assert "expired" in found["token"].text
+    assert "a token ends with its job" in found["lookup"].text
+    assert "TOKEN_ISSUERS" not in found["lookup"].text + found["lookup by v1"].detail
     assert found["save and restore"].state == UNKNOWN
 
 
 def test_token_refused_only_by_server_is_trouble(server: str) -> None:
     found = examined(job(server, runtime_token(ac=ac_claim([(f"refs/heads/{n}", 3) for n in range(65)]))))
     assert found["token"].state == OK
-    assert "401 unauthenticated" in found["lookup"].detail
+    assert "401 unauthenticated" in found["lookup"].text
 
 
 def without_v1(request: Request, ask: Ask) -> Answer:
@@ -353,9 +364,8 @@ def test_missing_v1_api_is_trouble_only_for_v1_jobs(server: str) -> None:
         )
     assert (by_v2["lookup by v1"].state, by_v1["lookup by v1"].state) == (WARNING, TROUBLE)
     for found in (by_v1, by_v2):
-        assert (
-            'must answer 204 to a key that nobody saved, not 403, "Missing"; the token' in found["lookup by v1"].detail
-        )
+        assert 'must answer 204 to a key that nobody saved, not 403, "Missing"' in found["lookup by v1"].detail
+        assert found["lookup by v1"].to_do.startswith("look at the token's scopes")
         assert found["lookup"].state == OK
 
 
@@ -363,7 +373,7 @@ def spoiled_save(server: str, spoil: Callable[[Request, Ask], Answer]) -> str:
     with spoiling_proxy(server, spoil) as url:
         found = examined(job(url), writes=True)
     assert found["save and restore"].state == TROUBLE
-    return found["save and restore"].detail
+    return found["save and restore"].text
 
 
 def test_changed_bytes_are_trouble(server: str) -> None:

@@ -159,8 +159,8 @@ def test_missing_credentials_ask_nothing(account: Account) -> None:
 def test_missing_terminal_names_missing_answers(account: Account) -> None:
     ran = account.unattended()
     assert ran.returncode == 2
-    assert "WHOSE_JOBS=" in ran.stdout
-    assert "YES=" in ran.stdout
+    assert "WHOSE_JOBS=" in ran.stderr
+    assert "YES=" in ran.stderr
     assert "Traceback" not in ran.stdout + ran.stderr
     assert not account.answers.exists()
 
@@ -195,7 +195,7 @@ def test_declined_deploy_leaves_nothing(account: Account) -> None:
 def test_invalid_parameter_stops_before_the_build(account: Account) -> None:
     ran = account.unattended(WHOSE_JOBS="octo-org", YES="1", PARAMETERS="Dashboard=maybe")
     assert ran.returncode == 2
-    assert 'Dashboard can\'t be "maybe": say one of true, false' in ran.stdout
+    assert 'Dashboard can\'t be "maybe": say one of true, false' in ran.stderr
     assert not account.answers.exists()
 
 
@@ -326,14 +326,14 @@ def test_failed_check_still_says_what_is_next(account: Account) -> None:
     assert ran.returncode == 1
     assert "takes no connections" in ran.stdout
     assert '{"url": "' in ran.stdout
-    assert f"make verify-deployment STACK={NAME}" in ran.stdout
+    assert f"make verify-deployment STACK={NAME}" in ran.stderr
 
 
 def test_failed_update_is_rolled_back(account: Account, broken: Path) -> None:
     ran = account.unattended(*account.command(broken))
     assert ran.returncode == 1
-    assert "NobodySignals" in ran.stdout
-    assert "The update was rolled back, and the cache works as before" in ran.stdout
+    assert "NobodySignals" in ran.stderr
+    assert "The update was rolled back, and the cache works as before" in ran.stderr
     assert account.stacks[NAME] == "UPDATE_ROLLBACK_COMPLETE"
 
 

@@ -67,7 +67,7 @@ def test_stack_enables_every_check(server: str, stack: Stack, verify: Verify) ->
     assert seen["it is said whose jobs may come in"].detail.endswith("every job on github.com may store at your cost")
     assert "no job was refused" in seen["refused jobs are known"].detail
     assert "left no trace" in seen["hostile headers change nothing"].detail
-    assert re.match(r"\d+ MB/s by 1 connection, \d+ MB/s by 8,", seen["S3 gives ranges side by side"].detail)
+    assert re.match(r"\d+ MiB/s by 1 connection, \d+ MiB/s by 8,", seen["S3 gives ranges side by side"].detail)
 
 
 def test_each_check_prints_one_line(server: str) -> None:
@@ -75,7 +75,7 @@ def test_each_check_prints_one_line(server: str) -> None:
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     first, *lines, summary = [line for line in ran.stdout.splitlines() if line]
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "MB cross the network" in first
+    assert "MiB cross the network" in first
     assert len(lines) == len(CHECKS)
     assert all(line.startswith(("ok    ", "skip  ")) for line in lines)
     assert summary.startswith("nothing failed: ")
@@ -217,7 +217,7 @@ def test_exit_code_tells_failures_from_bad_usage(capsys: pytest.CaptureFixture[s
     assert main(["--url", f"http://127.0.0.1:{free_port()}"]) == 1
     assert "something is wrong" in capsys.readouterr().out
     assert main(["--url", "not a url"]) == 2
-    assert "give it as https://HOST/" in capsys.readouterr().out
+    assert "give it as https://HOST/" in capsys.readouterr().err
 
 
 def test_closed_pipe_shows_no_stack_trace() -> None:

@@ -168,18 +168,6 @@ def test_foreign_stack_says_what_it_lacks() -> None:
         read_stack("another")
 
 
-def test_missing_credentials_say_what_is_needed(emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", emulator)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
-    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(variable, raising=False)
-    with pytest.raises(StackUnreadable, match="deployer's credentials"):
-        read_stack(NAME)
-
-
 @pytest.mark.usefixtures("deployer")
 def test_default_url_is_the_stacks() -> None:
     """The reserved name resolves nowhere, so no more than its name is asked for."""

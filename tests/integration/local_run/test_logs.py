@@ -189,9 +189,9 @@ def test_terminal_shows_saves_restores_and_misses(scenario: Scenario):
     keys = ("  life", f"  {scenario.key}")
     shown_lines = [line.partition("  ")[2] for line in scenario.run.lines if line.endswith(keys)]
     assert shown_lines[:3] == [
-        "miss               repository 987654321  life",
-        f"save     600.0 kB  repository 987654321  {scenario.key}",
-        f"restore  600.0 kB  repository 987654321  {scenario.key}",
+        "miss                repository 987654321  life",
+        f"save     585.9 KiB  repository 987654321  {scenario.key}",
+        f"restore  585.9 KiB  repository 987654321  {scenario.key}",
     ]
     assert [line for line in scenario.run.lines if "ready" in line] == [f"ready {scenario.run.url}"]
     shown = [line for line in scenario.run.lines if re.match(r"\d\d:\d\d:\d\d  (save|restore|miss) ", line)]

@@ -98,7 +98,7 @@ PRINTERS: dict[str, Callable[[], None]] = {
     "the local run": lambda: console.say(HOSTILE + HALF),
     "the local run's errors": lambda: console.complain(HOSTILE),
     "the demo": lambda: Screen().failure(f"[red]{HOSTILE}", [HOSTILE + HALF]),
-    "the doctor": lambda: print(trouble("t", HOSTILE + HALF + NEW_LINE).detail),  # noqa: T201 - as the doctor does
+    "the doctor": lambda: print(trouble("t", HOSTILE + HALF, HOSTILE + NEW_LINE).text),  # noqa: T201 - as the doctor does
     "the deployment check": by_verification,
     "an operator's line": lambda: Output(as_json=False).say(HOSTILE + HALF),
     "an operator's error": lambda: CommandFailed(HOSTILE + HALF + NEW_LINE).show(),
@@ -121,7 +121,8 @@ OWN_WORDS = {
     "dev/demo/screen.py": 4,
     "dev/eviction/__main__.py": 1,
     "dev/mutants/__main__.py": 4,
-    "actions_cache_cli/doctor/__main__.py": 1,
+    "actions_cache_cli/console.py": 1,
+    "actions_cache_cli/doctor/__main__.py": 3,
     "actions_cache_cli/doctor/runner.py": 2,
     "dev/local/triggers.py": 1,
     "dev/local/lambda_runtime.py": 1,

@@ -13,9 +13,11 @@ from pathlib import Path
 import boto3
 import pytest
 from moto import mock_aws
+from moto.core import set_initial_no_auth_action_count
 
 from actions_cache_cli.__main__ import main
 from actions_cache_cli.console import CommandFailed
+from actions_cache_cli.deployment_check.stack import StackUnreadable, read_stack
 from actions_cache_cli.target import local_settings, services_with, stack_settings
 from dev.clients.driver import CREDENTIALS
 
@@ -81,12 +83,32 @@ def test_foreign_stack_is_refused(region: boto3.Session) -> None:
         stack_settings("other")
 
 
-def test_missing_credentials_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+@set_initial_no_auth_action_count(0)
+def test_refused_credentials_are_explained(region: boto3.Session) -> None:
+    with pytest.raises(
+        CommandFailed, match=r"doesn't accept these credentials \(InvalidClientTokenId\).*aws sso login"
+    ):
+        stack_settings("cache")
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({}, "no AWS region is set: set AWS_REGION"),
+        ({"AWS_DEFAULT_REGION": "us-east-1"}, "no AWS credentials were found.*aws sso login"),
+        ({"AWS_PROFILE": "nobody"}, r"profile \(nobody\).*set AWS_PROFILE"),
+    ],
+)
+def test_missing_credentials_are_explained(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], said: str):
     for variable in (*CREDENTIALS, "AWS_PROFILE"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    with pytest.raises(CommandFailed, match="AWS_REGION"):
-        stack_settings("cache")
+    for file in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(file, "/dev/null")
+    for variable, value in {"AWS_EC2_METADATA_DISABLED": "true", **variables}.items():
+        monkeypatch.setenv(variable, value)
+    for read, error in ((stack_settings, CommandFailed), (read_stack, StackUnreadable)):
+        with pytest.raises(error, match=said):
+            read("cache")
 
 
 def test_stack_of_another_version_is_refused() -> None:

@@ -19,9 +19,10 @@ BODY = b"modules " * 100
 
 
 def test_verify_removes_damaged_entries_with_yes(operated: Operated):
+    operated.driver.services.repositories.note(Repository("42", "acme/app", 0))
     entry = operated.driver.save(name("npm-1"), BODY)
     operated.driver.save(name("npm-2"), BODY)
-    assert operated.run("verify", "--deep").last_line == "2 archives, 1.6 kB: 0 damaged"
+    assert operated.run("verify", "--deep").last_line == "2 archives, 1.6 KiB: 0 damaged"
     key = operated.driver.archive(entry.archive_id).object.key
     operated.driver.overwrite(key, BODY[:99] + b"X" + BODY[100:])
     before = operated.everything()
@@ -32,8 +33,8 @@ def test_verify_removes_damaged_entries_with_yes(operated: Operated):
     damage = {"archive_id": entry.archive_id, "object": key, "damage": "it has another size or ETag", "removed": False}
     assert found["damaged"] == [damage | place]
     seen = operated.run("verify", "--repair")
-    assert seen.code == 1
-    assert seen.last_line == "2 archives, 1.6 kB: 1 damaged; nothing was changed: --yes removes their entries"
+    assert (seen.code, seen.out.splitlines()[1].split()[0]) == (1, "acme/app")
+    assert seen.last_line == "2 archives, 1.6 KiB: 1 damaged (800 B); nothing was changed: --yes removes their entries"
     refused = operated.run("verify", "--yes")
     assert (refused.code, "--repair" in refused.err) == (2, True)
     assert operated.everything() == before
@@ -55,7 +56,7 @@ def test_reconcile_deletes_orphans_and_corrects_counts_with_yes(operated: Operat
     repositories.correct_usage("42", Usage(1_000, 3))
     before = operated.everything()
 
-    found = operated.run.json("reconcile")
+    found = operated.run.json("reconcile", code=1)
     wrong = {"counted": {"entries": 4, "bytes": 1_800}, "stored": {"entries": 1, "bytes": 800}}
     assert found["orphans"] == [{"archive_id": orphan, "objects": 2, "bytes": 16, "deleted": False}]
     assert found["miscounted"] == [wrong | {"repository": "42", "corrected": False}]
@@ -86,11 +87,11 @@ def test_redrive_needs_yes_and_ends_merged(operated: Operated, monkeypatch):
     message = fail_merge(operated, "npm-1")
     before = operated.everything()
 
-    [shown] = operated.run.json("dlq", "show")["messages"]
+    [shown] = operated.run.json("dlq", "show", code=1)["messages"]
     assert shown["archive_id"] == message.archive_id
     assert (shown["key"], shown["merge"], shown["replay"]) == ("npm-1", "failed", "claim")
     dry = operated.run("dlq", "redrive")
-    assert (dry.code, dry.last_line) == (0, "1 message; nothing was changed: --yes redrives")
+    assert (dry.code, dry.last_line) == (1, "1 message; nothing was changed: --yes redrives")
     assert operated.everything() == before
     with monkeypatch.context() as patch:
         patch.setattr(SqsMergeQueue, "send", lambda *_: fail(Unavailable("503")))

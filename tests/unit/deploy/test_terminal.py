@@ -105,3 +105,15 @@ def test_foreign_text_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> Non
 
     Terminal().say("a name \x1b[2Jof\r\x07 AWS's\nnext")
     assert capsys.readouterr().out == "a name \ufffd[2Jof\ufffd\ufffd AWS's\nnext\n"
+
+
+def test_errors_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    from actions_cache_cli.terminal import CannotStart, Terminal, WorkFailed, exit_code  # noqa: PLC0415
+
+    for error, code in ((CannotStart("no region"), 2), (WorkFailed("no region"), 1)):
+
+        def fail(error: Exception = error) -> int:
+            raise error
+
+        assert exit_code(Terminal(), fail, str) == code
+        assert capsys.readouterr() == ("", "error: no region\n")

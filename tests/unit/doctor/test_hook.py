@@ -130,7 +130,7 @@ def on_machine(directory: Path, env: str, title: str = "what jobs are told") -> 
     place = find_place(variables, is_container=False)
     case = Case(variables, place, find_runner(variables, str(directory)), url=URL)
     found = next(finding for finding in examine(case) if finding.title == title)
-    return found.state, found.detail
+    return found.state, found.text
 
 
 CUSTOM = "CUSTOM_ACTIONS_RESULTS_URL"
@@ -170,7 +170,7 @@ def test_doctor_names_the_broken_settings_file(tmp_path: Path, installed: Path) 
         ({"mode": "protect"}, True, OK, "mode protect"),
         ({"mode": "protect"}, False, WARNING, "only pointed"),
         ({"mode": "point"}, False, OK, "mode point"),
-        ({"mode": "Fast"}, True, WARNING, "mode 'Fast' isn't one of"),
+        ({"mode": "Fast"}, True, WARNING, "mode 'Fast' is unknown"),
         ({"mode": ["fast"]}, True, WARNING, "only pointed"),
     ],
 )

@@ -59,7 +59,7 @@ def host(worker: Worker | None = None, variables: Mapping[str, str] | None = Non
 
 def judged(seen: Seen) -> tuple[str, str]:
     (finding,) = judge_variable(seen)
-    return finding.state, finding.detail
+    return finding.state, finding.text
 
 
 def test_action_pointed_at_the_server_is_ok() -> None:
@@ -103,7 +103,7 @@ def test_variable_changed_in_node_alone_is_trouble() -> None:
     assert by_hook.state == OK
     assert "by the hook /opt/hook.cjs" in by_hook.detail
     assert others.state == TROUBLE
-    assert "sccache or buildx" in others.detail
+    assert "sccache or buildx" in others.text
 
 
 ELSEWHERE = "https://other.example.com/"
@@ -180,7 +180,7 @@ GHES = {"GITHUB_SERVER_URL": "https://github.corp.example", "ACTIONS_CACHE_SERVI
 )
 def test_api_version_follows_the_variables(variables: Mapping[str, str], state: str, said: str) -> None:
     finding = judge_version(variables, SERVER)
-    assert (finding.state, said in finding.detail) == (state, True), finding
+    assert (finding.state, said in finding.text) == (state, True), finding
 
 
 def test_cache_mode_none_is_trouble() -> None:
@@ -214,10 +214,10 @@ def test_proxy_is_chosen_as_by_actions_http_client(url: str, no_proxy: str, prox
 def test_proxy_is_shown_without_its_password_and_judged() -> None:
     finding = judge_way(SERVER, PROXIES)
     assert finding.state == OK
-    assert "http://secure:2" in finding.detail
-    assert "secret" not in finding.detail
+    assert "http://secure:2" in finding.text
+    assert "secret" not in finding.text
     wildcard = judge_way(SERVER, {**PROXIES, "NO_PROXY": "*.example.com"})
-    assert (wildcard.state, "write cache.example.com" in wildcard.detail) == (TROUBLE, True)
+    assert (wildcard.state, "write cache.example.com" in wildcard.text) == (TROUBLE, True)
     assert judge_way(SERVER, {"https_proxy": "https://secure:2"}).state == UNKNOWN
     assert judge_way(SERVER, {}) is None
     assert "not for cache.example.com" in judge_way(SERVER, {**PROXIES, "NO_PROXY": "*"}).detail
@@ -240,7 +240,7 @@ def token(**changes: object) -> str:
 
 def judged_token(text: str) -> tuple[str, str]:
     finding = judge_token(read_token(text, NOW))
-    return finding.state, finding.detail
+    return finding.state, finding.text
 
 
 def test_good_token_is_described_and_not_shown() -> None:

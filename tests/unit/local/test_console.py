@@ -54,7 +54,7 @@ def test_only_events_of_jobs_are_shown(log: Path, activity: Activity):
     missed = logged("miss", requested_key="b", repository="2")
     append(log, *(line + b"\n" for line in (*NOISE, save("a"), *NOISE, missed)))
     shown = [line.partition("  ")[2] for line in activity.lines()]
-    assert shown == ["save       2.0 MB  repository 1  a", "miss               repository 2  b"]
+    assert shown == ["save       1.9 MiB  repository 1  a", "miss                repository 2  b"]
     assert list(activity.lines()) == []
 
 

@@ -84,6 +84,8 @@ FILTERS = {
     "key_prefix=npm-1": ["npm-12", "npm-1"],
     "search=ARN": ["yarn-3"],
     f"ref={quote(PULL)}": ["npm-7"],
+    "ref=%237": ["npm-7"],
+    "ref=main": ["npm-12", "yarn-3", "npm-1"],
     "entry_class=transient": ["npm-7"],
     "entry_class=default-branch": ["npm-12", "yarn-3", "npm-1"],
     "family=npm-*": ["npm-7", "npm-12", "npm-1"],
@@ -125,7 +127,7 @@ def test_deletion_as_of_preview_spares_later_saves(manager: Manager) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        *("", "?key_prefix=", "?keyprefix=npm", "?ref=&version=", "?key=" + "x" * 513),
+        *("", "?key_prefix=", "?keyprefix=npm", "?ref=&version=", "?ref=%20", "?key=" + "x" * 513),
         *("?older_than=soon", "?older_than=2026-01-01", "?unused_since=-1d", "?older_than=0s", "?unused_since=0d"),
         *("?entry_class=main", "?entry_class=", "?family=npm-1", "?family=", "?older_than=2999-01-01T00:00:00Z"),
         *("?ref=refs/heads/a&ref=refs/heads/b", "?key=npm-1&key=npm-2"),
@@ -157,7 +159,7 @@ def test_match_explains_restored_entry(manager: Manager) -> None:
         "repository": "example/tools",
         "key": "npm-2",
         "restore_key": ["x-", "npm-"],
-        "ref": ["refs/heads/b", SCOPE],
+        "ref": ["b", SCOPE],
     }
     [match] = manager.get("/manage/match", **query)["matches"]
     assert match["found"]["key"] == "npm-1"

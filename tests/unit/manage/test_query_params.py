@@ -13,8 +13,8 @@ from actions_cache.http.schemas import CLOCKS_DIFFER, format_timestamp
 from functions.manage.query_params import DeleteEntries, DeleteOne, GithubDelete, GithubList, GithubSort, ListEntries
 from tests.unit.domain.build import NOW
 
-FIELDS: dict[str, Any] = {"key": "k", "key_prefix": "p", "search": "s", "ref": "r", "version": "v", "family": "npm-*"}
-FIELDS |= {"entry_class": EntryClass.BRANCH}
+FIELDS: dict[str, Any] = {"key": "k", "key_prefix": "p", "search": "s", "version": "v", "family": "npm-*"}
+FIELDS |= {"ref": "refs/heads/r", "entry_class": EntryClass.BRANCH}
 AGES = {"older_than": "30d", "unused_since": "12h"}
 FILTER = EntryFilter(**FIELDS, created_before=NOW - 30 * DAY, unused_since=NOW - 12 * 3600 * SECOND)
 
@@ -59,7 +59,7 @@ def test_preview_time_is_no_later_than_now():
 
 
 def test_github_deletion_query_becomes_filter():
-    assert GithubDelete(key="k", ref="r").to_filter() == EntryFilter(key="k", ref="r")
+    assert GithubDelete(key="k", ref="refs/heads/r").to_filter() == EntryFilter(key="k", ref="refs/heads/r")
     assert GithubDelete(key="k").to_filter() == EntryFilter(key="k")
 
 
@@ -72,6 +72,6 @@ def test_github_deletion_query_becomes_filter():
     ],
 )
 def test_github_list_query_becomes_filter(sort, by):
-    params = GithubList(key="p", ref="r", sort=sort, direction=Direction.ASCENDING, per_page=7, page=3)
-    expected = EntryFilter(key_prefix="p", ref="r"), Order(by, Direction.ASCENDING), Page(3, 7)
+    params = GithubList(key="p", ref="refs/heads/r", sort=sort, direction=Direction.ASCENDING, per_page=7, page=3)
+    expected = EntryFilter(key_prefix="p", ref="refs/heads/r"), Order(by, Direction.ASCENDING), Page(3, 7)
     assert params.to_query() == expected
