@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from actions_cache.domain.archive import Archive, MergeState
-from actions_cache.domain.budgets import HOUR, TALLIES_KEPT, Usage
+from actions_cache.domain.budgets import HOUR, TALLIES_KEPT, RepositoryUsage, Usage
 from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.errors import NotFound
 from actions_cache.domain.key_family import parse_family
@@ -30,7 +30,7 @@ from actions_cache.http.schemas import (
     parse_past,
 )
 from actions_cache.manage import Deletion, Selection
-from actions_cache.usage import USUAL_HOURS, Overview, RepositoryUsage
+from actions_cache.usage import USUAL_HOURS, Overview
 from actions_cache_cli.console import CommandFailed, Output, amount, closing_help, counted, moment
 from actions_cache_cli.services import OperatorServices
 from actions_cache_cli.table import Column

@@ -34,7 +34,7 @@ class OperatorServices(CoreServices):
 
     @cached_property
     def find_orphans(self) -> FindOrphans:
-        return FindOrphans(self.table, self.bucket, self.tokens, self.telemetry)
+        return FindOrphans(self.table, self.bucket, self.clock, self.tokens, self.telemetry)
 
     @cached_property
     def reconcile_usage(self) -> ReconcileUsage:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from dev.bench import by_hook, cleaning, imports, lookups, memory, merges, restores, workloads
+from dev.bench import by_hook, cleaning, imports, listings, lookups, memory, merges, restores, workloads
 from dev.bench.environment import Row, running_emulators, table
 
 CASES = {
@@ -21,6 +21,7 @@ CASES = {
     "hook-saves": by_hook.saves,
     "saves": restores.saves,
     "lookups": lookups.lookups,
+    "listings": listings.listings,
     "merges": merges.merges,
     "imports": imports.imports,
     "memory": memory.memory,

@@ -198,6 +198,8 @@ class CacheDriver:
                 for item in items.scan():
                     batch.delete(item)
         self.services.bucket.delete([part.key for part in self.services.bucket.list("")])
+        for upload, _ in self.services.bucket.uploads(""):
+            self.services.bucket.abort_upload(upload)
         settings = self.services.settings
         for queue in filter(None, (settings.merge_queue_url, settings.merge_dead_letter_queue_url)):
             # Not purged: SQS does that once a minute.

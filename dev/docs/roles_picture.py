@@ -32,7 +32,8 @@ COLUMNS = {
 RIGHTS: Mapping[str, Sequence[str]] = {
     "read": (
         *("dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:Query"),
-        *("dynamodb:Scan", "s3:GetObject", "s3:ListBucket", "s3:ListMultipartUploadParts", "sqs:GetQueueAttributes"),
+        *("dynamodb:Scan", "s3:GetObject", "s3:ListBucket", "s3:ListBucketMultipartUploads"),
+        *("s3:ListMultipartUploadParts", "sqs:GetQueueAttributes"),
         *("secretsmanager:GetSecretValue", "cloudfront-keyvaluestore:DescribeKeyValueStore"),
         "cloudfront-keyvaluestore:GetKey",
     ),

@@ -11,6 +11,7 @@ from actions_cache.aws.clients import create_ssl_context
 from actions_cache.http.app import new_app
 from actions_cache.logs import api_gateway_refusal, handled
 from actions_cache.settings import Settings
+from actions_cache.startup import make_at_start
 from functions.api import artifact_cache, cache_service, health, hook, passthrough, uploads
 from functions.api.health import Health
 from functions.api.passthrough import ResultsService
@@ -50,3 +51,6 @@ def create_app(services: ApiServices) -> FastAPI:
     for routes in (cache_service, uploads, artifact_cache, hook, health, passthrough):
         app.include_router(routes.router)
     return app
+
+
+make_at_start(asgi_app)

@@ -8,7 +8,7 @@ from actions_cache.cleanup import CleanUp, FindOrphans, Reconcile, RunCleanup
 from actions_cache.cleanup_batch import CleanUpBatch
 from actions_cache.schema import Migrate
 from actions_cache.services import CoreServices
-from actions_cache.usage import EstimateCost, PublishCost, ReconcileUsage, wait_for_index
+from actions_cache.usage import EstimateCost, NoteUsages, PublishCost, ReadUsage, ReconcileUsage, wait_for_index
 
 
 class CleanupServices(CoreServices):
@@ -16,7 +16,7 @@ class CleanupServices(CoreServices):
 
     @cached_property
     def run_cleanup(self) -> RunCleanup:
-        return RunCleanup(self.clean_up, self.evict.everywhere, self.migrate)
+        return RunCleanup(self.clean_up, self.evict.everywhere, self.note_usages, self.migrate)
 
     @cached_property
     def reconcile(self) -> Reconcile:
@@ -39,6 +39,7 @@ class CleanupServices(CoreServices):
             self.claim_merge,
             self.remove_entry,
             self.remove_broken,
+            self.abort_left_uploads,
             self.lifetimes,
             max_attempts=self.settings.merge_attempts,
             merges_at_finalize=self.merges_at_finalize,
@@ -52,6 +53,7 @@ class CleanupServices(CoreServices):
             self.table,
             self.bucket,
             self.manifests,
+            self.abort_left_uploads,
             self.clock,
             self.cleanup_executor,
             self.lifetimes,
@@ -61,11 +63,16 @@ class CleanupServices(CoreServices):
 
     @cached_property
     def find_orphans(self) -> FindOrphans:
-        return FindOrphans(self.table, self.bucket, self.tokens, self.telemetry)
+        return FindOrphans(self.table, self.bucket, self.clock, self.tokens, self.telemetry)
 
     @cached_property
     def reconcile_usage(self) -> ReconcileUsage:
         return ReconcileUsage(self.table, self.repositories, wait_for_index)
+
+    @cached_property
+    def note_usages(self) -> NoteUsages:
+        read_usage = ReadUsage(self.table, self.repositories, self.budgets, self.executor, self.clock, None)
+        return NoteUsages(self.repositories, read_usage, self.cleanup_executor, self.clock)
 
     @cached_property
     def publish_cost(self) -> PublishCost:

@@ -26,6 +26,7 @@ from actions_cache.logs import StreamBroken, api_gateway_refusal, append, handle
 from actions_cache.ports import Chunk, Telemetry
 from actions_cache.services import CoreServices
 from actions_cache.settings import SeekThrough, Settings
+from actions_cache.startup import make_at_start
 
 
 @handled
@@ -186,3 +187,6 @@ class ArchiveResponse(StreamingResponse):
     async def _send(self, send: Send, chunk: Chunk) -> None:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
         self._sent += len(chunk)
+
+
+make_at_start(asgi_app)

@@ -13,6 +13,7 @@ from actions_cache.logs import api_gateway_refusal, handled
 from actions_cache.management_services import ManagementServices
 from actions_cache.services import CoreServices
 from actions_cache.settings import Settings
+from actions_cache.startup import make_at_start
 from functions.manage import github_api, management_api, page, session
 from functions.manage.access import IamPaths
 
@@ -58,3 +59,6 @@ def create_app(services: ManagementServices) -> FastAPI:
     app.include_router(page.router)
     app.include_router(management_api.router)
     return app
+
+
+make_at_start(asgi_app)

@@ -28,6 +28,7 @@ class MergeServices(CoreServices):
             self.clock,
             self.tokens,
             self.remove_broken,
+            self.abort_left_uploads,
             self.lifetimes,
             max_attempts=self.settings.merge_attempts,
             concurrency=self.settings.merge_concurrency,

@@ -113,6 +113,27 @@ def test_objects_of_crashed_runs_are_gone_in_a_day(scenario: Scenario, monkeypat
     assert scenario.audit().missing == []
 
 
+@pytest.mark.parametrize("takes_effect", [False, True])
+def test_run_after_crashed_ones_leaves_no_upload(scenario: Scenario, takes_effect: bool):
+    """Two runs crash at the same call, whichever it is; the upload of each is aborted without S3's help."""
+    driver, merge = scenario.driver, scenario.driver.services.merge
+    ended, call = False, -1
+    while not ended:
+        call += 1
+        archive_id = driver.save(name(f"npm-{call}"), b"one", b"two").archive_id
+        [message] = driver.messages()
+        for _ in range(2):
+            ended = False
+            with scenario.crashes.at(call, takes_effect=takes_effect):
+                merge(message, plenty)
+                ended = True
+            driver.clock.advance(driver.services.settings.merge_lease_seconds + 1)
+        merge(message, plenty)
+        assert driver.archive(archive_id).object is not None
+        assert not [*driver.services.bucket.uploads("archives/")]
+    assert call > 8
+
+
 def test_audit_sees_missing_unowned_and_overdue_objects(scenario: Scenario):
     driver = scenario.driver
     archive_id = driver.save(name("npm"), b"one", b"two", b"three").archive_id

@@ -134,6 +134,7 @@ def merge_of_copies(count: int, size: int) -> tuple[float, int]:
         clock,
         tokens,
         unused,
+        unused,
         LIFETIMES,
         max_attempts=MAX_ATTEMPTS,
         concurrency=16,

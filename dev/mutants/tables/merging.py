@@ -10,6 +10,7 @@ DOWNLOAD = f"{CORE}/download.py"
 
 TESTS_OF_CLAIMS = ("tests/unit/domain/test_claim.py",)
 TESTS_OF_MERGING = ("tests/unit/flows/test_merging.py",)
+TESTS_OF_LEFT_UPLOADS = ("tests/unit/flows/test_left_uploads.py",)
 TESTS_OF_SAVING = ("tests/unit/flows/test_saving.py",)
 TESTS_OF_TABLE = ("tests/integration/aws/test_table.py",)
 SEED_CASE = ("tests/guarantees/test_full_speed.py::test_readers_never_wait_for_the_single_merge",)
@@ -172,10 +173,38 @@ PUBLICATION = (
         TESTS_OF_MERGING,
     ),
     Mutant(
+        "a run that was overtaken comes again when it fails",
+        MERGE,
+        "            if not self._release(archive, run_token, error) and isinstance(error, Exception):\n",
+        "            if self._release(archive, run_token, error) is None:\n",
+        TESTS_OF_LEFT_UPLOADS,
+    ),
+    Mutant(
+        "an overtaken run aborts the upload of the living one",
+        ARCHIVES,
+        "            if archive is None or not may_complete(archive, upload.key):\n",
+        "            if archive is None or upload:\n",
+        TESTS_OF_LEFT_UPLOADS,
+    ),
+    Mutant(
+        "a run leaves the upload of the dead one before it",
+        MERGE,
+        "        if archive.merge.attempts > 1:\n",
+        "        if archive.merge.attempts > 99:\n",
+        TESTS_OF_LEFT_UPLOADS,
+    ),
+    Mutant(
+        "a direct upload is aborted before its archive is noted",
+        f"{CORE}/cleanup.py",
+        "                is_young = started_at + UNKNOWN_FOR > self.clock.now()\n",
+        "                is_young = started_at > self.clock.now()\n",
+        TESTS_OF_LEFT_UPLOADS,
+    ),
+    Mutant(
         "all runs of an archive write the same object",
         f"{CORE}/domain/object_keys.py",
-        'return f"{self.prefix}merged/{run_token}"',
-        'return f"{self.prefix}merged/{run_token[:0]}object"',
+        'return f"{self.merged_prefix}{run_token}"',
+        'return f"{self.merged_prefix}{run_token[:0]}object"',
         TESTS_OF_MERGING,
     ),
     Mutant(

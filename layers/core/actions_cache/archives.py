@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from actions_cache import events
 from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Commit, Manifest, MergeState, Part, deleted
+from actions_cache.domain.cleanup_schedule import may_complete
 from actions_cache.domain.errors import TooLarge, TryAgain
 from actions_cache.domain.merge_plan import MergeWorker
 from actions_cache.domain.object_keys import ArchiveKeys
@@ -111,6 +112,22 @@ class Manifests:
             return Manifest(tuple(Part(keys.prefix + key, size, etag) for key, size, etag in rows))
         except (ValueError, KeyError, TypeError) as error:
             raise Unreadable(manifest) from error
+
+
+@dataclass(frozen=True, slots=True)
+class AbortLeftUploads:
+    """Aborts the multipart uploads that runs of an archive's merge left when they died, or lost their claim."""
+
+    table: Table
+    bucket: Bucket
+
+    def __call__(self, archive_id: str) -> None:
+        """Abort the archive's uploads, but for that of the run that may still publish its object."""
+        uploads = [upload for upload, _ in self.bucket.uploads(ArchiveKeys(archive_id).merged_prefix)]
+        archive = self.table.archive(archive_id) if uploads else None
+        for upload in uploads:
+            if archive is None or not may_complete(archive, upload.key):
+                self.bucket.abort_upload(upload)
 
 
 PAGE = 1000

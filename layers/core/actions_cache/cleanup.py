@@ -10,8 +10,8 @@ from itertools import chain, takewhile
 from typing import TypeVar
 
 from actions_cache import archives, events
-from actions_cache.archives import ClaimMerge, Manifests, RemoveBroken, RemoveEntry, pages, transition
-from actions_cache.cleanup_batch import DEADLINE_MARGIN, CleanUpBatch, SideBySide, TimeLeft, abort_direct, batches
+from actions_cache.archives import AbortLeftUploads, ClaimMerge, Manifests, RemoveBroken, RemoveEntry, pages, transition
+from actions_cache.cleanup_batch import DEADLINE_MARGIN, CleanUpBatch, SideBySide, TimeLeft, abort_uploads, batches
 from actions_cache.domain import claim
 from actions_cache.domain.archive import (
     Archive,
@@ -31,11 +31,12 @@ from actions_cache.domain.cleanup_schedule import (
     discarded_bytes,
     is_too_much,
     kept_keys,
+    may_complete,
     needs_parts,
     next_task,
 )
 from actions_cache.domain.errors import TryAgain
-from actions_cache.domain.object_keys import ArchiveKeys, is_part_key
+from actions_cache.domain.object_keys import ROOT, ArchiveKeys, archive_of_key, is_part_key
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.events import RunEnd, about
 from actions_cache.ports import (
@@ -84,6 +85,7 @@ class CleanUp:
     claim_merge: ClaimMerge
     remove_entry: RemoveEntry
     remove_broken: RemoveBroken
+    abort_left_uploads: AbortLeftUploads
     lifetimes: Lifetimes
     max_attempts: int
     merges_at_finalize: bool
@@ -239,6 +241,7 @@ class CleanUp:
         given_up = claim.given_up(archive, self.clock.now(), self.lifetimes, self.max_attempts)
         if given_up is not None:
             self.table.replace_archive(archive, given_up)
+            self.abort_left_uploads(archive.id)
             self.telemetry.emit(events.merge_ended(about(archive), RunEnd.GIVEN_UP))
             return
         self.claim_merge(archive.id)
@@ -251,7 +254,7 @@ class CleanUp:
         now = self.clock.now()
         walk = current.walk or Walk(now)
         self.table.replace_archive(current, postponed(current, now + POSTPONED_FOR))
-        abort_direct(self.bucket, current)
+        abort_uploads(self.bucket, self.abort_left_uploads, current)
         manifest: Manifest | None = None
         for page in pages(self.bucket, ArchiveKeys(current.id).prefix, walk.after):
             archive = self.table.archive(current.id)
@@ -338,12 +341,19 @@ ORPHAN_SLICE: Millis = 10 * SECOND
 orphans are listed in more turns."""
 
 
+UNKNOWN_FOR: Millis = 3600 * SECOND
+"""Age from which an upload of an archive that the table doesn't know is aborted; a direct upload is started before its
+archive is noted. Longer: what a process left that died in between is stored longer. Shorter: a difference between our
+clock and S3's may abort one that is about to be noted."""
+
+
 @dataclass(frozen=True, slots=True)
 class FindOrphans:
-    """Deletes the objects of archives that the table doesn't know."""
+    """Deletes the objects of archives that the table doesn't know, and aborts the uploads that no archive needs."""
 
     table: Table
     bucket: Bucket
+    clock: Clock
     tokens: TokenSource
     telemetry: Telemetry
 
@@ -351,20 +361,41 @@ class FindOrphans:
         """Delete orphans, starting at a random id, so that several runs together see all of a large bucket.
 
         Returns:
-            How many archives it saw, of how many it deleted the objects since the table doesn't know them, and how
-            many it failed on.
+            How many uploads it aborted, how many archives it saw, of how many it deleted the objects since the table
+            doesn't know them, and how many it failed on.
 
         Raises:
             Unavailable: the listing broke off.
         """
+        done: Counter[str] = Counter()
         try:
-            return self._find(remaining)
+            self._abort_uploads(remaining, done)
+            self._find(remaining, done)
         except Exception as error:
             self.telemetry.emit(events.orphans_remain(error))
             raise
+        return done
 
-    def _find(self, remaining: TimeLeft) -> Counter[str]:
-        done: Counter[str] = Counter()
+    def _abort_uploads(self, remaining: TimeLeft, done: Counter[str]) -> None:
+        """Abort uploads within a quarter of the time.
+
+        They are listed before the table is read, so that an upload of another run than the archive's current one is
+        never needed again.
+        """
+        until = remaining() * 3 // 4
+        for found in batches(self.bucket.uploads(ROOT), LOOKUP_BATCH):
+            if remaining() < until:
+                break
+            known = self.table.archives([*{archive_of_key(upload.key) for upload, _ in found}])
+            for upload, started_at in found:
+                archive = known.get(archive_of_key(upload.key))
+                is_young = started_at + UNKNOWN_FOR > self.clock.now()
+                if is_young if archive is None else may_complete(archive, upload.key):
+                    continue
+                self.bucket.abort_upload(upload)
+                done["left uploads aborted"] += 1
+
+    def _find(self, remaining: TimeLeft, done: Counter[str]) -> None:
         unfinished: deque[tuple[str, bool]] = deque()
         for archive_id, is_known in chain(self.archives_with_objects(), _taken_from(unfinished)):
             if remaining() < DEADLINE_MARGIN:
@@ -377,7 +408,6 @@ class FindOrphans:
             except Unavailable as error:
                 self.telemetry.emit(events.orphans_remain(error, archive_id))
                 done["failed"] += 1
-        return done
 
     def _delete_in(self, remaining: TimeLeft, archive_id: str, unfinished: deque[tuple[str, bool]]) -> bool:
         """Delete page by page within the archive's slice of the time.
@@ -432,15 +462,17 @@ class RunCleanup:
     Args:
         clean_up: does the archives' tasks.
         evict: evicts entries while there is time, starting at a place among the repositories (Evict.everywhere).
+        note_usages: notes what repositories keep, while there is time.
         migrate: rewrites what an older release wrote.
     """
 
     clean_up: Callable[[TimeLeft], Counter[str]]
     evict: Callable[[Callable[[], bool], float], int]
+    note_usages: Callable[[Callable[[], bool]], int]
     migrate: Callable[[TimeLeft], Counter[str]]
 
     def __call__(self, remaining: TimeLeft) -> Counter[str]:
-        """Clean up until two fifths of the time are left, evict until a quarter is left, migrate, and clean up again.
+        """Clean up until two fifths of the time are left, evict until a quarter, note usages until a fifth, migrate.
 
         What the others leave of the time goes to the tasks that are still due.
         """
@@ -448,6 +480,7 @@ class RunCleanup:
         done = self.clean_up(lambda: remaining() - available * 2 // 5)
         start = secrets.randbelow(1000) / 1000
         done["entries evicted"] += self.evict(lambda: remaining() > available // 4, start)
+        done["usages noted"] += self.note_usages(lambda: remaining() > available // 5)
         done += self.migrate(remaining)
         return done + self.clean_up(remaining) if done.pop(LEFT, 0) else done
 

@@ -12,12 +12,13 @@ from itertools import islice
 from typing import TypeVar
 
 from actions_cache import archives, events
-from actions_cache.archives import Manifests, pages
+from actions_cache.archives import AbortLeftUploads, Manifests, pages
 from actions_cache.domain.archive import Archive, ArchiveState, Part, deleted, swept
 from actions_cache.domain.cleanup_schedule import (
     CleanupTask,
     discarded_bytes,
     kept_keys,
+    may_have_left_an_upload,
     needs_parts,
     next_task,
 )
@@ -47,10 +48,16 @@ def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
         yield batch
 
 
-def abort_direct(bucket: Bucket, archive: Archive) -> None:
-    """Abort the direct upload of an archive that was saved another way, or whose client died; others have none."""
+def abort_uploads(bucket: Bucket, abort_left_uploads: AbortLeftUploads, archive: Archive) -> None:
+    """Abort a swept archive's multipart uploads, which most don't have.
+
+    These are what dead runs of its merge left, and the direct upload of an archive that was saved another way, or whose
+    client died.
+    """
     if archive.direct is not None:
         bucket.abort_upload(MultipartUpload.of(archive.direct))
+    if may_have_left_an_upload(archive):
+        abort_left_uploads(archive.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +120,7 @@ class CleanUpBatch:
     table: Table
     bucket: Bucket
     manifests: Manifests
+    abort_left_uploads: AbortLeftUploads
     clock: Clock
     executor: Executor
     lifetimes: Lifetimes
@@ -177,7 +185,7 @@ class CleanUpBatch:
         self._end(self._deleted(sweeps, turn), began_at, turn)
 
     def _first_page(self, archive: Archive) -> list[Part]:
-        abort_direct(self.bucket, archive)
+        abort_uploads(self.bucket, self.abort_left_uploads, archive)
         return next(pages(self.bucket, ArchiveKeys(archive.id).prefix), [])
 
     def _orphans_of(

@@ -77,7 +77,7 @@ class OfferDirect:
         return direct, urls
 
     def withdraw(self, direct: DirectUpload) -> None:
-        """Abort an upload that no archive knows. What this leaves behind, S3 aborts a day later (template.yaml)."""
+        """Abort an upload that no archive knows. What this leaves behind, cleanup finds (FindOrphans)."""
         with suppress(Unavailable):
             self.bucket.abort_upload(MultipartUpload.of(direct))
 

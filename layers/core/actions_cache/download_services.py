@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from actions_cache.aws.clients import s3_client
 from actions_cache.aws.s3_stream import S3Signer, S3Stream
 from actions_cache.domain.delivery import StreamLimits
 from actions_cache.download import Download
@@ -16,7 +15,7 @@ class DownloadServices:
 
     def connect(self) -> None:
         """Make the clients that requests use, so that the first one doesn't wait half a second; call no AWS service."""
-        _ = self.core.bucket, self.core.queue, self.core.urls, self.stream
+        _ = self.core.bucket, self.core.queue, self.core.urls, self.stream, self.core.database.connection.client
 
     @cached_property
     def stream(self) -> S3Stream:
@@ -24,8 +23,7 @@ class DownloadServices:
         credentials = session.get_credentials()
         if credentials is None:
             raise RuntimeError("no AWS credentials: a Lambda has its role's, the local run its emulators'")
-        client = s3_client(session, self.core.calls)
-        return S3Stream(S3Signer(client, self.core.settings.bucket, credentials))
+        return S3Stream(S3Signer(self.core.s3, self.core.settings.bucket, credentials))
 
     @cached_property
     def download(self) -> Download:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from actions_cache import events
-from actions_cache.archives import Manifests, RemoveBroken, transition
+from actions_cache.archives import AbortLeftUploads, Manifests, RemoveBroken, transition
 from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Manifest, Part
 from actions_cache.domain.checksum import etag_of, etag_of_upload, etags_conflict
@@ -24,6 +24,7 @@ from actions_cache.ports import (
     Table,
     Telemetry,
     TokenSource,
+    Unavailable,
     UploadedPart,
     WrongBytes,
 )
@@ -113,6 +114,7 @@ class MergeArchive:
     clock: Clock
     tokens: TokenSource
     remove_broken: RemoveBroken
+    abort_left_uploads: AbortLeftUploads
     lifetimes: Lifetimes
     max_attempts: int
     concurrency: int
@@ -149,13 +151,11 @@ class MergeArchive:
             merged = self._merge(archive, run_token, remaining)
         except RunLost:
             return self._ended(about(archive), RunEnd.LOST)
-        except ObjectGone as gone:
-            if self.remove_broken(archive, gone):
-                return self._ended(about(archive), RunEnd.BROKEN)
-            self._fail(archive, run_token, gone)
-            raise
         except BaseException as error:
-            self._fail(archive, run_token, error)
+            if isinstance(error, ObjectGone) and self.remove_broken(archive, error):
+                return self._ended(about(archive), RunEnd.BROKEN)
+            if not self._release(archive, run_token, error) and isinstance(error, Exception):
+                return self._ended(about(archive), RunEnd.LOST)
             raise
         published = transition(
             self.table, archive.id, lambda current: claim.published(current, run_token, merged, self.clock.now())
@@ -178,21 +178,35 @@ class MergeArchive:
             raise GivenUp(f"the merge of {archive.id} was given up: see the errors before")
         return self._ended(about(archive) if archive else {"archive_id": message.archive_id}, RunEnd.NOT_OURS)
 
-    def _fail(self, archive: Archive, run_token: str, error: BaseException) -> None:
-        """Release the run, so that another attempt can start."""
-        self.telemetry.emit(events.merge_ended(about(archive), RunEnd.FAILED, error))
-        transition(
-            self.table,
-            archive.id,
-            lambda current: claim.failed(current, run_token, self.clock.now(), self.max_attempts),
-        )
+    def _release(self, archive: Archive, run_token: str, error: BaseException) -> bool:
+        """Release a run that failed, so that another attempt can start.
 
-    def _ended(self, fields: Mapping[str, object], end: RunEnd) -> RunEnd:
-        self.telemetry.emit(events.merge_ended(fields, end))
+        Returns:
+            False if it was lost: another run took over, and may have aborted its upload, or the entry was removed.
+        """
+        try:
+            released = transition(
+                self.table,
+                archive.id,
+                lambda current: claim.failed(current, run_token, self.clock.now(), self.max_attempts),
+            )
+        except BaseException:
+            self._ended(about(archive), RunEnd.FAILED, error)
+            raise
+        if released is not None:
+            self._ended(about(archive), RunEnd.FAILED, error)
+        return released is not None
+
+    def _ended(self, fields: Mapping[str, object], end: RunEnd, error: BaseException | None = None) -> RunEnd:
+        self.telemetry.emit(events.merge_ended(fields, end, error))
         return end
 
     def _merge(self, archive: Archive, run_token: str, remaining: TimeLeft) -> Part:
         """Write the merged object, and return it once the bucket confirms its size and ETag."""
+        if archive.merge.attempts > 1:
+            # What can't be aborted now is found by cleanup.
+            with suppress(Unavailable):
+                self.abort_left_uploads(archive.id)
         manifest = self.manifests.of(archive)
         key = ArchiveKeys(archive.id).merged(run_token)
         with self._upload(key) as upload:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 from actions_cache.domain.archive import Archive, DirectUpload, Part
-from actions_cache.domain.budgets import Hits, Repository, Tally, Usage
+from actions_cache.domain.budgets import Hits, Repository, RepositoryUsage, Tally, Usage
 from actions_cache.domain.direct_upload import DirectUrls, SentPart
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
 from actions_cache.domain.entry_class import EntryClass
@@ -244,6 +244,14 @@ class Repositories(Protocol):
         """Return the sorted ids of all repositories that were ever noted."""
         ...
 
+    def noted_usages(self) -> Mapping[str, RepositoryUsage | None]:
+        """Return each repository of ids(), in their order, with what note_usage noted last, if it did: in one read."""
+        ...
+
+    def note_usage(self, usage: RepositoryUsage) -> None:
+        """Note what a repository keeps, in all and not by class, for noted_usages."""
+        ...
+
     def some_ids(self, most: int) -> Sequence[str]:
         """Return so many ids of ids(), or all if there are fewer, beginning anywhere: in two requests at most."""
         ...
@@ -404,7 +412,13 @@ class Bucket(Protocol):
         """Make the object of these parts. The caller looks at the object, which others may have made before."""
         ...
 
-    def abort_upload(self, upload: MultipartUpload) -> None: ...
+    def abort_upload(self, upload: MultipartUpload) -> None:
+        """Abort the upload; one that is over is no error."""
+        ...
+
+    def uploads(self, prefix: str) -> Iterator[tuple[MultipartUpload, Millis]]:
+        """Yield the unfinished uploads of keys that begin with the prefix, each with the time when it was started."""
+        ...
 
     def check(self) -> None:
         """Check that the bucket responds.

@@ -3,11 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
 
-from actions_cache.archives import ClaimMerge, Manifests, RemoveBroken, RemoveEntry
+from actions_cache.archives import AbortLeftUploads, ClaimMerge, Manifests, RemoveBroken, RemoveEntry
 from actions_cache.aws.clients import QUICK_CALLS, new_session, s3_client
 from actions_cache.aws.dynamodb import DynamoDbSchema, DynamoDbTable
 from actions_cache.aws.dynamodb_items import Database
@@ -29,6 +30,9 @@ from actions_cache.settings import MergeTrigger, Settings
 from actions_cache.system import RandomTokens, SystemClock
 from actions_cache.urls import SourceUrls, UrlSigner
 from actions_cache.usage import wait_for_index
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 LOOKUP_THREADS = 20
 """Queries that a lookup sends to the table at once: three scopes by six keys. More costs read units where the first
@@ -91,9 +95,12 @@ class CoreServices:
         return DynamoDbRepositories(self.database, self.settings.repositories_table)
 
     @cached_property
+    def s3(self) -> "S3Client":
+        return s3_client(self.session, self.calls)
+
+    @cached_property
     def bucket(self) -> S3Bucket:
-        client = s3_client(self.session, self.calls)
-        return S3Bucket(client, self.settings.bucket, self.session.get_credentials())
+        return S3Bucket(self.s3, self.settings.bucket, self.session.get_credentials())
 
     @cached_property
     def queue(self) -> SqsMergeQueue:
@@ -156,6 +163,10 @@ class CoreServices:
     @cached_property
     def remove_broken(self) -> RemoveBroken:
         return RemoveBroken(self.bucket, self.remove_entry, self.telemetry)
+
+    @cached_property
+    def abort_left_uploads(self) -> AbortLeftUploads:
+        return AbortLeftUploads(self.table, self.bucket)
 
     @cached_property
     def evict(self) -> Evict:

@@ -2,20 +2,30 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from actions_cache import events
 from actions_cache.activity import SIDE_BY_SIDE, ReadActivity
 from actions_cache.cost import Estimate, month_like
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.budgets import NO_USAGE, Budgets, Repository, Tally, Usage, has_owner, total
+from actions_cache.domain.budgets import (
+    HOUR,
+    NO_USAGE,
+    Budgets,
+    Repository,
+    RepositoryUsage,
+    Tally,
+    Usage,
+    has_owner,
+    total,
+)
 from actions_cache.domain.errors import NotFound, TryAgain
 from actions_cache.domain.listing import Page
 from actions_cache.domain.timing import Millis
-from actions_cache.ports import Clock, Repositories, Table, Telemetry
+from actions_cache.ports import Clock, Repositories, Table, Telemetry, Unavailable
 
 T = TypeVar("T")
 ItemT = TypeVar("ItemT")
@@ -31,12 +41,13 @@ INDEX_LAG_SECONDS = 2
 Fewer: a lag looks like a wrong count."""
 
 
-@dataclass(frozen=True, slots=True)
-class RepositoryUsage:
-    repository: Repository
-    usage: Usage
-    last_used_at: Millis | None
-    """Time of its last save or restore; None if it keeps nothing."""
+READ_ANEW = 100
+"""Repositories up to which a list reads the usage of each anew, in some 500 requests. More: lists take longer than a
+second. Fewer: more servers list what was noted up to NOTED_FOR ago."""
+
+NOTED_FOR: Millis = 6 * HOUR
+"""Time after which cleanup notes a repository's usage anew, if there are more than READ_ANEW. Longer: lists are sorted
+by older figures. Shorter: 10,000 repositories cost more than $1.50 a month for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +100,26 @@ class ReadUsage:
         return RepositoryUsage(repository, usage, newest.last_used_at if newest else None)
 
     def everywhere(self) -> Overview:
-        ids = self.repositories.ids()
-        read = [*self._in_time(self._known, ids, self._until())]
-        usages = sorted(filter(None, read), key=_largest_first)
-        return Overview(usages, self.repositories.store_usage(), self.budgets, unread=len(ids) - len(read))
+        """Return the usage of all repositories; of very many, as it was noted last."""
+        until, noted = self._until(), self._noted()
+        unknown = [repository_id for repository_id, usage in noted.items() if usage is None]
+        read = [*self._in_time(self._known, unknown, until)]
+        usages = sorted(filter(None, [*noted.values(), *read]), key=_largest_first)
+        return Overview(usages, self.repositories.store_usage(), self.budgets, unread=len(unknown) - len(read))
 
     def of_owner(self, owner: str) -> Usage:
-        """Return the usage of all repositories whose name begins with this owner.
+        """Return the usage of all repositories whose name begins with this owner; of very many, as it was noted last.
 
         Raises:
             NotFound: there are none.
             TryAgain: there are more repositories than there was time to read.
         """
         until = self._until()
-        ids = [repository.id for repository in self._owned(owner, until)]
-        return total(self._all_in_time(self.repositories.usage, ids, until))
+        owned = self._owned(owner, until)
+        known = [] if len(owned) <= READ_ANEW else [noted for _, noted in owned if noted is not None]
+        noted_ids = {noted.repository.id for noted in known}
+        ids = [repository.id for repository, _ in owned if repository.id not in noted_ids]
+        return total([*(noted.usage for noted in known), *self._all_in_time(self.repositories.usage, ids, until)])
 
     def by_repository(self, owner: str, page: Page) -> OwnedPage:
         """Return a page of the repositories whose name begins with this owner, by name, which saves don't change.
@@ -112,17 +128,30 @@ class ReadUsage:
             NotFound: there are none.
             TryAgain: there are more repositories than there was time to read.
         """
-        owned = self._owned(owner, self._until())
+        owned = [repository for repository, _ in self._owned(owner, self._until())]
         shown = owned[page.start : page.end]
         usages = self.executor.map(self.repositories.usage, [repository.id for repository in shown])
         return OwnedPage(len(owned), [*zip(shown, usages, strict=True)])
 
-    def _owned(self, owner: str, until: Millis | None) -> Sequence[Repository]:
-        known = self._all_in_time(self.repositories.repository, self.repositories.ids(), until)
-        owned = [repository for repository in known if repository is not None and has_owner(repository.name, owner)]
+    def _owned(self, owner: str, until: Millis | None) -> Sequence[tuple[Repository, RepositoryUsage | None]]:
+        """Return the owner's repositories by name, each with its noted usage, if it has one."""
+        noted = self._noted()
+        unknown = [repository_id for repository_id, usage in noted.items() if usage is None]
+        read = self._all_in_time(self.repositories.repository, unknown, until)
+        known: list[tuple[Repository, RepositoryUsage | None]]
+        known = [(usage.repository, usage) for usage in noted.values() if usage is not None]
+        known += [(repository, None) for repository in read if repository is not None]
+        owned = [pair for pair in known if has_owner(pair[0].name, owner)]
         if not owned:
             raise NotFound(f"no repository of {owner[:100]!r} has saved anything here")
-        return sorted(owned, key=lambda repository: ((repository.name or "").lower(), repository.id))
+        return sorted(owned, key=lambda pair: ((pair[0].name or "").lower(), pair[0].id))
+
+    def _noted(self) -> Mapping[str, RepositoryUsage | None]:
+        """Return the noted usage of each repository; None for what is read anew: of all if there are few, or time."""
+        noted = self.repositories.noted_usages()
+        if self.reading_time is None or len(noted) <= READ_ANEW:
+            return dict.fromkeys(noted)
+        return noted
 
     def _until(self) -> Millis | None:
         return None if self.reading_time is None else self.clock.now() + self.reading_time
@@ -150,6 +179,50 @@ class ReadUsage:
     def _known(self, repository_id: str) -> RepositoryUsage | None:
         repository = self.repositories.repository(repository_id)
         return self(repository) if repository is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class NoteUsages:
+    """Notes what each repository keeps, so that lists of very many needn't read it.
+
+    Args:
+        read_usage: reads one repository's.
+    """
+
+    repositories: Repositories
+    read_usage: ReadUsage
+    executor: Executor
+    clock: Clock
+
+    def __call__(self, is_time_left: Callable[[], bool]) -> int:
+        """Note what wasn't for NOTED_FOR, the oldest first, while there is time, and return how many were noted.
+
+        Of few repositories nothing is noted.
+        """
+        noted = self.repositories.noted_usages()
+        if len(noted) <= READ_ANEW:
+            return 0
+        ages = {repository_id: usage.noted_at if usage else 0 for repository_id, usage in noted.items()}
+        until = self.clock.now() - NOTED_FOR
+        due = sorted((at, repository_id) for repository_id, at in ages.items() if at <= until)
+        done = 0
+        for start in range(0, len(due), SIDE_BY_SIDE):
+            if not is_time_left():
+                break
+            done += sum(self.executor.map(self._note, [each_id for _, each_id in due[start : start + SIDE_BY_SIDE]]))
+        return done
+
+    def _note(self, repository_id: str) -> bool:
+        """Note one repository's usage, and return whether this was done; if it fails, the next run does it."""
+        try:
+            repository = self.repositories.repository(repository_id)
+            if repository is None:
+                return False
+            self.repositories.note_usage(replace(self.read_usage(repository), noted_at=self.clock.now()))
+        except Unavailable as error:
+            logger.warning("a usage wasn't noted", extra={"repository": repository_id, "error": str(error)})
+            return False
+        return True
 
 
 def _largest_first(usage: RepositoryUsage) -> tuple[int, str]:

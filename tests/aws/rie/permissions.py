@@ -163,6 +163,8 @@ def _of_s3(call: Call, resources: Mapping[str, str]) -> Iterator[Permission]:
 def _of_bucket(call: Call, bucket: str) -> Permission:
     if call.method == "POST" and "delete" in call.query:
         return "s3:DeleteObject", f"{bucket}/archives/*"
+    if call.method == "GET" and "uploads" in call.query:
+        return "s3:ListBucketMultipartUploads", bucket
     assert call.method == "HEAD" or call.query.get("list-type") == "2", call
     return "s3:ListBucket", bucket
 

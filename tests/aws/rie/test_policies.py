@@ -10,9 +10,11 @@ import pytest
 from actions_cache.aws.dynamodb import PREFIX_PAGE
 from actions_cache.aws.dynamodb_items import entry_attributes
 from actions_cache.domain.access import Caller
+from actions_cache.domain.archive import MergeState
 from actions_cache.domain.budgets import NO_USAGE, Usage
 from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
+from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import DAY, SECOND
 from actions_cache.http.direct_uploads import MEDIA_TYPE as DIRECT
 from actions_cache.http.part_lists import MEDIA_TYPE
@@ -140,6 +142,14 @@ def merge_scenario(built: BuiltStack) -> None:
     built.lose_a_part(archive_id)
     assert merge.invoke(built.merge_event()) == {"batchItemFailures": []}
     assert driver.look_up("policies-broken") is None
+
+    archive_id = driver.save(name("policies-died"), LARGE, b"small").archive_id
+    archive = driver.archive(archive_id)
+    left = driver.services.bucket.start_upload(ArchiveKeys(archive_id).merged("dead"))
+    died = replace(archive.merge, state=MergeState.RUNNING, run_token="dead", attempts=1)
+    driver.services.table.replace_archive(archive, replace(archive, merge=died))
+    assert merge.invoke(built.merge_event()) == {"batchItemFailures": []}
+    assert left not in [upload for upload, _ in driver.services.bucket.uploads("archives/")]
 
     built.clients.sqs.send_message(QueueUrl=built.resources.refs["MergeQueue"], MessageBody="poison")
     assert merge.invoke(built.merge_event()) == {"batchItemFailures": []}

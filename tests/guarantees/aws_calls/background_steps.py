@@ -39,6 +39,20 @@ def _message_of_a_broken_one(environment: Environment, key: str) -> tuple[str, d
     return archive_id, environment.take_message(archive_id)
 
 
+def _message_after_a_dead_run(environment: Environment, key: str) -> tuple[str, dict[str, Any]]:
+    """Return a message whose first run died, and left a multipart upload."""
+    archive_id, message = _message(environment, key)
+    archive = environment.driver.archive(archive_id)
+    _leave_upload(environment, archive_id)
+    died = replace(archive.merge, state=MergeState.RUNNING, run_token="dead", attempts=1)
+    environment.services.table.replace_archive(archive, replace(archive, merge=died))
+    return archive_id, message
+
+
+def _leave_upload(environment: Environment, archive_id: str) -> None:
+    environment.services.bucket.start_upload(ArchiveKeys(archive_id).merged("dead"))
+
+
 def _is_removed(environment: Environment, given: tuple[str, Any], outcome: Outcome) -> bool:
     archive = environment.services.table.archive(given[0])
     return archive is None or archive.state is ArchiveState.DELETED
@@ -64,6 +78,7 @@ def _is_to_come_again(_: Environment, given: tuple[str, Any], outcome: Outcome) 
 OF_MERGE = (
     _merge("copies and uploads", _message, lambda _, given: given[1], _is_merged),
     _merge("a cold start", cold_start("merge", _message), lambda _, given: given[1], _is_merged, is_slow=True),
+    _merge("after a dead run", _message_after_a_dead_run, lambda _, given: given[1], _is_merged),
     _merge("what is no message", _no_message, lambda _, event: event, _is_a_letter),
     _merge("too little time", _message, lambda _, given: given[1], _is_to_come_again, seconds=DEADLINE_MARGIN / SECOND),
     _merge("a lost part", _message_of_a_broken_one, lambda _, given: given[1], _is_removed),
@@ -122,6 +137,10 @@ def _unused(environment: Environment, key: str) -> list[str]:
 
 def _removed(environment: Environment, key: str) -> list[str]:
     ids = [environment.save(f"{key}{suffix}", CONTENT) for suffix in "ab"]
+    # A run of the first one's merge died.
+    archive = environment.driver.archive(ids[0])
+    environment.services.table.replace_archive(archive, replace(archive, merge=replace(archive.merge, attempts=1)))
+    _leave_upload(environment, ids[0])
     for suffix in "ab":
         del environment.saved[environment.name(f"{key}{suffix}")]
     for archive_id in ids:
@@ -131,13 +150,17 @@ def _removed(environment: Environment, key: str) -> list[str]:
 
 
 def _left_no_object(environment: Environment, ids: list[str], _: Outcome) -> bool:
-    return all(environment.driver.keys(archive_id) == [] for archive_id in ids)
+    prefixes = [ArchiveKeys(archive_id).prefix for archive_id in ids]
+    return not any(next(environment.services.bucket.uploads(prefix), None) for prefix in prefixes) and all(
+        environment.driver.keys(archive_id) == [] for archive_id in ids
+    )
 
 
 def _orphaned(environment: Environment, key: str) -> list[str]:
     ids = [environment.services.tokens.new() for _ in "ab"]
     for archive_id in ids:
         environment.driver.put_blob(archive_id, SHORT)
+    _leave_upload(environment, ids[0])
     # The usage is wrong too, as after a restore of some tables.
     environment.save(key, CONTENT)
     environment.services.repositories.correct_usage(REPOSITORY, Usage(1, 0))

@@ -103,7 +103,7 @@ OF_DYNAMODB = (
 
 # ---------------------------------------------------------------- S3
 
-S3_READS = frozenset({"GetObject", "HeadBucket", "HeadObject", "ListObjectsV2", "ListParts"})
+S3_READS = frozenset({"GetObject", "HeadBucket", "HeadObject", "ListMultipartUploads", "ListObjectsV2", "ListParts"})
 S3_COPIES = frozenset({"CompleteMultipartUpload", "UploadPartCopy"})
 S3_UPLOADS = frozenset({"AbortMultipartUpload", "CreateMultipartUpload", "UploadPart"}) | S3_COPIES
 S3 = S3_READS | S3_UPLOADS | {"DeleteObjects", "PutObject"}

@@ -26,7 +26,8 @@ OF_THE_COMMAND_LINE = {
 """Operations that no function calls: an operator who redrives dead letters sees what went wrong."""
 
 UNAWAITED = {
-    Site("dynamodb_repositories.py", "DynamoDbRepositories.add_refusals"): "tests/unit/flows/test_refused_jobs.py"
+    Site("dynamodb_repositories.py", "DynamoDbRepositories.add_refusals"): "tests/unit/flows/test_refused_jobs.py",
+    Site("dynamodb_repositories.py", "DynamoDbRepositories.note_usage"): "tests/unit/flows/test_reading_in_time.py",
 }
 """Tests of the operations that no step makes, since no request waits for them."""
 

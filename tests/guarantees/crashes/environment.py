@@ -18,6 +18,7 @@ from actions_cache.domain.archive import Archive, ArchiveState, MergeState
 from actions_cache.domain.cleanup_schedule import parts_removable_at
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.timing import SECOND, SEND_TIMEOUT
+from actions_cache.ports import MultipartUpload
 from actions_cache.settings import Settings
 from dev.clients.driver import CacheDriver, name
 from dev.clients.runtime_token import BRANCH, REPOSITORY
@@ -94,6 +95,9 @@ class CrashEnvironment:
     def objects(self) -> list[str]:
         return [part.key for part in self.services.bucket.list("archives/")]
 
+    def unfinished_uploads(self) -> list[MultipartUpload]:
+        return [upload for upload, _ in self.services.bucket.uploads("archives/")]
+
     def restore(self, key: str) -> bytes | None:
         """Restore from the server that never crashes, and return None for a miss."""
         hit = self.job.look_up(key)
@@ -115,6 +119,8 @@ class CrashEnvironment:
         for queue in self.resources.template.of_type("AWS::SQS::Queue"):
             self.clients.sqs.purge_queue(QueueUrl=self.resources.refs[queue])
         self.services.bucket.delete(self.objects())
+        for upload in self.unfinished_uploads():
+            self.services.bucket.abort_upload(upload)
 
     # ---------------------------------------------------------------- checks
 
@@ -172,7 +178,7 @@ class CrashEnvironment:
         assert "failed" not in self.driver.clean_up()
         assert self.driver.clean_up() == {}
         assert archive.object is not None
-        assert self.objects() == [archive.object.key]
+        assert (self.objects(), self.unfinished_uploads()) == ([archive.object.key], [])
         assert self.restore(key) == content
         self.check_late_messages_do_nothing()
 

@@ -1,6 +1,7 @@
 """The bucket port's contract (ports.Bucket)."""
 
 import io
+import time
 from contextlib import suppress
 
 import pytest
@@ -9,6 +10,7 @@ from actions_cache.domain.archive import Part
 from actions_cache.domain.checksum import etag_of, etag_of_upload
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.ranges import PartRange, full_range
+from actions_cache.domain.timing import SECOND
 from actions_cache.ports import MultipartUpload, ObjectGone, Unavailable, UploadedPart, WriteConflict, WrongBytes
 from dev.clients.wire import send
 
@@ -110,6 +112,36 @@ def test_aborted_upload_leaves_nothing(bucket, driver):
     assert bucket.stat("archives/aborted") is None
     left = driver.s3.list_multipart_uploads(Bucket=driver.services.settings.bucket, Prefix="archives/aborted")
     assert not left.get("Uploads")
+
+
+def test_unfinished_uploads_are_listed_by_prefix(bucket):
+    """Neither those of other archives, nor those that were completed or aborted."""
+    left = [bucket.start_upload(f"archives/a/merged/{run}") for run in "12"]
+    bucket.upload_part(left[0], 1, b"x")
+    aborted, completed = (bucket.start_upload(f"archives/a/merged/{run}") for run in "34")
+    bucket.start_upload("archives/a0/merged/5")
+    bucket.abort_upload(aborted)
+    bucket.complete_upload(completed, [bucket.upload_part(completed, 1, b"x")])
+    found = list(bucket.uploads("archives/a/"))
+    assert {upload for upload, _ in found} == set(left)
+    assert all(started_at <= (time.time() + 60) * SECOND for _, started_at in found)
+    assert list(bucket.uploads("archives/b/")) == []
+
+
+def test_listing_of_uploads_spans_pages(request, bucket):
+    if request.node.callspec.params["engine"] == "moto":
+        pytest.skip("moto lists all uploads in one page, and refuses to be asked for fewer")
+    started = {bucket.start_upload(f"archives/many/merged/{run}") for run in range(5)}
+    events = bucket._s3.meta.events
+    events.register("provide-client-params.s3.ListMultipartUploads", uploads_by_two)
+    try:
+        assert {upload for upload, _ in bucket.uploads("archives/many/")} == started
+    finally:
+        events.unregister("provide-client-params.s3.ListMultipartUploads", uploads_by_two)
+
+
+def uploads_by_two(params, **_):
+    return {**params, "MaxUploads": 2}
 
 
 def put(url, body, **headers):

@@ -8,7 +8,7 @@ import pytest
 
 from actions_cache.aws.dynamodb_repositories import PAIR_SHARDS, SHARDS
 from actions_cache.domain.archive import Merge, MergeState, deleted
-from actions_cache.domain.budgets import HOUR, NO_HITS, NO_USAGE, Hits, Repository, Tally, Usage
+from actions_cache.domain.budgets import HOUR, NO_HITS, NO_USAGE, Hits, Repository, RepositoryUsage, Tally, Usage
 from actions_cache.domain.key_family import FamilyPair
 from actions_cache.domain.listing import EntryFilter
 from actions_cache.domain.refused_job import SLOT_PAUSE, SLOTS, Refusals, RefusedJob
@@ -39,6 +39,21 @@ def test_repository_is_found_by_id_and_both_names(repositories):
     repositories.note(replace(EXAMPLE, name="example/renamed"))
     assert repositories.ids_named("example/tools") == repositories.ids_named("example/renamed") == ["42"]
     assert repositories.repository("42").name == "example/renamed"
+
+
+def test_noted_usage_stays_when_the_repository_is_noted_again(repositories):
+    repositories.note(Repository("1", "example/tools", 5))
+    repositories.note(Repository("2", None, 5))
+    assert repositories.noted_usages() == {"1": None, "2": None}
+    known = Repository("1", "example/tools", 9)
+    repositories.note_usage(RepositoryUsage(known, Usage(7, 2), 8, noted_at=9))
+    repositories.note_usage(RepositoryUsage(Repository("2", None, 9), Usage(), None, noted_at=9))
+    repositories.note(Repository("1", "example/renamed", 10))
+    assert repositories.noted_usages() == {
+        "1": RepositoryUsage(replace(known, name="example/renamed"), Usage(7, 2), 8, noted_at=9),
+        "2": RepositoryUsage(Repository("2", None, 9), Usage(), None, noted_at=9),
+    }
+    assert repositories.ids() == ["1", "2"]
 
 
 def test_refused_jobs_do_not_count_as_repositories(repositories):

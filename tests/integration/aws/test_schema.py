@@ -127,7 +127,7 @@ def test_missing_fields_get_defaults_in_migration(driver: CacheDriver):
     archive_id = put(driver, item)
     assert driver.archive(archive_id).postponed_until == 0
     assert driver.services.migrate(plenty)["archives migrated"] == 1
-    document = driver.services.table._archives.get(archive_id).archive.as_dict()
+    document = driver.services.table._archives.get(archive_id).archive
     assert (document["postponed_until"], document["merge"]["sent_at"]) == (0, None)
 
 

@@ -7,6 +7,7 @@ import pytest
 from actions_cache.domain.archive import (
     ArchiveState,
     Commit,
+    DirectUpload,
     Manifest,
     Merge,
     MergeState,
@@ -24,6 +25,8 @@ from actions_cache.domain.cleanup_schedule import (
     discarded_bytes,
     is_too_much,
     kept_keys,
+    may_complete,
+    may_have_left_an_upload,
     needs_parts,
     next_task,
 )
@@ -173,3 +176,35 @@ def test_deleted_archive_keeps_what_was_readable_during_grace():
     deleted = stored_archive(merge, object=MERGED, state=ArchiveState.DELETED, deleted_at=late)
     assert kept(deleted, late) == {MERGED.key}
     assert kept(deleted, late + LIFETIMES.grace) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("current", "expected"),
+    [
+        (archive(), False),
+        (queued(), False),
+        (queued(attempts=1), True),
+        (running(), True),
+        (stored_archive(Merge(state=MergeState.FAILED, attempts=5)), True),
+        (stored_archive(Merge(state=MergeState.MERGED, attempts=1), object=MERGED), False),
+        (stored_archive(Merge(state=MergeState.MERGED, attempts=2), object=MERGED), True),
+    ],
+)
+def test_only_a_run_without_a_result_may_have_left_an_upload(current, expected):
+    assert may_have_left_an_upload(current) is expected
+
+
+def test_upload_may_complete_for_the_current_run_or_the_offer_alone():
+    key, direct_key = f"archives/{ID}/merged/run", f"archives/{ID}/parts/direct/1"
+    assert may_complete(running(), key)
+    assert may_complete(archive(direct=DirectUpload(direct_key, "id")), direct_key)
+    lost = [
+        running(run_token="another"),
+        queued(),
+        merged_archive(),
+        replace(running(), state=ArchiveState.DELETED),
+        archive(direct=DirectUpload(direct_key + "2", "id")),
+    ]
+    for current in lost:
+        assert not may_complete(current, key)
+        assert not may_complete(current, direct_key)

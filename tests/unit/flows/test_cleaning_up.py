@@ -151,7 +151,7 @@ def test_crashed_run_is_retaken(driver, monkeypatch):
     [message] = driver.messages()
     with monkeypatch.context() as faults:
         faults.setattr(driver.services.bucket, "upload_part", lambda *_: fail(Died()))
-        faults.setattr(type(driver.services.merge), "_fail", lambda *_: None)
+        faults.setattr(type(driver.services.merge), "_release", lambda *_: None)
         with pytest.raises(Died):
             driver.services.merge(message, plenty)
     assert driver.archive(entry.archive_id).merge.state is MergeState.RUNNING

@@ -29,13 +29,19 @@ def test_busy_job_leaves_time_for_next() -> None:
         turns.append(("evict", left[0]))
         return 2
 
+    def note_usages(is_time_left: Callable[[], bool]) -> int:
+        while is_time_left():
+            left[0] -= 1
+        turns.append(("note usages", left[0]))
+        return 4
+
     def migrate(remaining: Callable[[], int]) -> Counter[str]:
         turns.append(("migrate", remaining()))
         return Counter({"archives migrated": 3})
 
-    done = RunCleanup(clean_up, evict, migrate)(lambda: left[0])
-    assert turns == [("clean up", 40), ("evict", 25), ("migrate", 25)]
-    assert done == {"sweep": 1, "entries evicted": 2, "archives migrated": 3}
+    done = RunCleanup(clean_up, evict, note_usages, migrate)(lambda: left[0])
+    assert turns == [("clean up", 40), ("evict", 25), ("note usages", 20), ("migrate", 20)]
+    assert done == {"sweep": 1, "entries evicted": 2, "usages noted": 4, "archives migrated": 3}
 
 
 @dataclass

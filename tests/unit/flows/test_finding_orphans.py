@@ -106,8 +106,8 @@ def test_put_outlasting_tombstone_is_found(
 
 def test_run_starts_anywhere_and_stops_in_time(driver: CacheDriver):
     ids = [orphan(driver, digit) for digit in "05acf"]
-    # The time left is read twice for each archive: before it, and for its slice.
-    times = iter([*[plenty()] * 4, cleanup_batch.DEADLINE_MARGIN - 1])
+    # The time left is read for the uploads, and twice for each archive: before it, and for its slice.
+    times = iter([*[plenty()] * 5, cleanup_batch.DEADLINE_MARGIN - 1])
     from_seven = replace(driver.services.find_orphans, tokens=StartAt("7" * 32))
 
     done = from_seven(lambda: next(times))

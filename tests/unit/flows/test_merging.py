@@ -115,10 +115,10 @@ def test_lost_run_is_never_published(driver, monkeypatch):
     outcomes = []
 
     def overtaken(*args):
+        complete(*args)
         monkeypatch.setattr(driver.services.bucket, "complete_upload", complete)
         driver.clock.advance(61)
         outcomes.append(driver.services.merge(message, plenty))
-        complete(*args)
 
     monkeypatch.setattr(driver.services.bucket, "complete_upload", overtaken)
     assert driver.services.merge(message, plenty) is RunEnd.LOST

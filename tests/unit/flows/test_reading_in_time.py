@@ -1,7 +1,7 @@
 """Searches of a repository of any size end in time, and report what they left out."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ import pytest
 from actions_cache.activity import ReadActivity
 from actions_cache.archives import READING_TIME, Reading
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.budgets import Budgets, Repository, Usage
+from actions_cache.domain.budgets import Budgets, Repository, RepositoryUsage, Usage
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.errors import TryAgain
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
@@ -19,8 +19,9 @@ from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.evict import MOST_ASKED_AT_A_SAVE, Evict
 from actions_cache.explain import MatchKeys
 from actions_cache.manage import AT_ONCE, DeleteEntries, ListEntries
+from actions_cache.ports import Unavailable
 from actions_cache.settings import Settings
-from actions_cache.usage import PublishCost, ReadUsage, wait_for_index
+from actions_cache.usage import NOTED_FOR, READ_ANEW, NoteUsages, PublishCost, ReadUsage, wait_for_index
 from dev.clients.driver import SetClock
 from tests.support.fakes import RecordingTelemetry
 from tests.unit.domain.build import LIFETIMES, NAME, stored_archive
@@ -164,9 +165,19 @@ class Repositories:
     clock: SetClock = field(default_factory=SetClock)
     searched: int = 0
     counted: int = 0
+    noted: dict[str, RepositoryUsage] = field(default_factory=dict)
+    unreadable: str = ""
 
     def ids(self) -> list[str]:
         return [f"{number}" for number in range(self.count)]
+
+    def noted_usages(self) -> dict[str, RepositoryUsage | None]:
+        return {repository_id: self.noted.get(repository_id) for repository_id in self.ids()}
+
+    def note_usage(self, usage: RepositoryUsage) -> None:
+        if usage.repository.id == self.unreadable:
+            raise Unavailable("503")
+        self.noted[usage.repository.id] = usage
 
     def some_ids(self, most: int) -> list[str]:
         return self.ids()[:most]
@@ -216,6 +227,44 @@ def test_incomplete_usage_of_owner_is_refused(ask):
             ask(ReadUsage(each, each, Budgets(), executor, repositories.clock, READING_TIME))
         assert repositories.clock.at - began < API_GATEWAY
         ask(ReadUsage(each, each, Budgets(), executor, repositories.clock, None))
+
+
+@pytest.mark.parametrize(("count", "read"), [(READ_ANEW, READ_ANEW), (READ_ANEW + 1, 0), (5000, 0)])
+def test_lists_of_many_repositories_show_what_was_noted(count: int, read: int):
+    """Few are read anew, and all are for the command line."""
+    repositories = Repositories(count)
+    each = cast("Any", repositories)
+    with ThreadPoolExecutor(1) as executor:
+        for repository_id in repositories.ids():
+            repositories.note_usage(RepositoryUsage(Repository(repository_id, "even/x", 0), Usage(7, 1), 5, noted_at=6))
+        usage = ReadUsage(each, each, Budgets(), executor, repositories.clock, READING_TIME)
+        overview = usage.everywhere()
+        assert (overview.unread, len(overview.repositories)) == (0, count)
+        assert repositories.counted == read
+        assert {it.noted_at for it in overview.repositories} == ({0} if read else {6})
+        assert usage.of_owner("even").entries == (count if count > READ_ANEW else count // 2)
+        assert {it.noted_at for it in replace(usage, reading_time=None).everywhere().repositories} == {0}
+
+
+def test_usages_are_noted_when_they_are_old_and_many():
+    repositories = Repositories(READ_ANEW)
+    each, time_left = cast("Any", repositories), [True] * 10
+    with ThreadPoolExecutor(1) as executor:
+        read = ReadUsage(each, each, Budgets(), executor, repositories.clock, None)
+        note = NoteUsages(each, read, executor, repositories.clock)
+        assert (note(lambda: True), repositories.noted) == (0, {})
+        repositories.count, repositories.unreadable = 350, "7"
+        assert note(lambda: bool(time_left.pop())) == 349
+        first = repositories.clock.at
+        assert note(lambda: True) == 0
+        assert repositories.noted["3"].usage == Usage(1, 1)
+        repositories.unreadable = ""
+        assert note(lambda: True) == 1
+        repositories.clock.at = max(it.noted_at for it in repositories.noted.values()) + NOTED_FOR - 1000
+        assert 0 < note(lambda: len(repositories.noted) > 0) < 350
+        repositories.clock.at = first + 2 * NOTED_FOR
+        turns = iter([True, False])
+        assert note(lambda: next(turns)) == 100, "a run out of time leaves the rest to the next"
 
 
 def test_page_of_owner_reads_only_its_usages():

@@ -67,7 +67,7 @@ def run_by_schedule(simulation):
 
     crashed = False
     try:
-        RunCleanup(simulation.clean_up, evict, migrate)(simulation.remaining_of(TIMEOUT))
+        RunCleanup(simulation.clean_up, evict, lambda _: 0, migrate)(simulation.remaining_of(TIMEOUT))
     except Crashed:
         crashed = True
     simulation.calls.timeout_at = None

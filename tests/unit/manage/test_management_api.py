@@ -32,7 +32,7 @@ def test_repositories_are_shown_with_budget(manager: Manager) -> None:
     manager.save("npm-1")
     answer = manager.get("/manage/repositories")
     usage = {"bytes": 7, "entries": 1}
-    last_used = {"budget_bytes": 50 * 1024**3, "last_used_at": "2027-01-15T08:00:01.000Z"}
+    last_used = {"budget_bytes": 50 * 1024**3, "last_used_at": "2027-01-15T08:00:01.000Z", "noted_at": None}
     assert answer == {
         "repositories": [{"id": "42", "name": "example/tools"} | usage | last_used],
         "unread": 0,

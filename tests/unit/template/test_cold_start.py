@@ -7,6 +7,7 @@ import boto3
 import pytest
 
 from actions_cache.domain.signing import Direction
+from actions_cache.startup import BY_LAMBDA, make_at_start
 from dev.clients.driver import CacheDriver, name
 from dev.local.template import ROOT
 from tests.conftest import CachingSession
@@ -49,3 +50,19 @@ def test_connected_function_makes_no_more_clients(on_moto: CacheDriver, monkeypa
     assert data.download.reader == data.stream
     assert services.receive_part.writer == data.stream
     assert not made
+
+
+@pytest.mark.parametrize(("type_", "made"), [(None, 0), ("on-demand", 1)])
+def test_start_makes_what_requests_need_on_lambda_alone(monkeypatch: pytest.MonkeyPatch, type_: str | None, made: int):
+    """If it fails, the requests say why, and not a function that never starts."""
+    calls: list[str] = []
+
+    def make() -> None:
+        calls.append("made")
+        raise ValueError("a setting is wrong")
+
+    monkeypatch.delenv(BY_LAMBDA, raising=False)
+    if type_ is not None:
+        monkeypatch.setenv(BY_LAMBDA, type_)
+    make_at_start(make)
+    assert len(calls) == made

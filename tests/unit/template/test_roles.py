@@ -16,6 +16,11 @@ TRACING = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
 """They know no resource: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html."""
 
 
+OF_THE_BUCKET = ("s3:ListBucket", "s3:ListBucketMultipartUploads")
+"""Actions whose resource is the bucket, and not objects:
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html."""
+
+
 READERS = [
     it for it in FUNCTIONS if any("s3:GetObject" in str(one["Action"]) for one in statements(Template.load(), it))
 ]
@@ -34,7 +39,7 @@ def test_role_allows_its_own_resources_only(template: Template, function: str) -
         actions = _listed(statement["Action"])
         assert not [action for action in actions if "*" in str(action)]
         assert "*" not in _listed(statement["Resource"]) or statement["Action"] == TRACING
-        if any(str(action).startswith("s3:") and action != "s3:ListBucket" for action in actions):
+        if any(str(action).startswith("s3:") and action not in OF_THE_BUCKET for action in actions):
             assert statement["Resource"] == {"Fn::Sub": "${Bucket.Arn}/archives/*"}
     # Lambda checks the role for tracing, or the deploy fails.
     assert template.resolve(template.body["Globals"]["Function"]["Tracing"]) == "Active"

@@ -167,6 +167,7 @@ S3_ACTIONS: Mapping[str, str] = {
     "GetObject": "s3:GetObject, or s3:ListBucket if the object is missing",
     "HeadBucket": "s3:ListBucket",
     "HeadObject": "s3:GetObject, or s3:ListBucket if the object is missing",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
     "ListObjectsV2": "s3:ListBucket",
     "ListParts": "s3:ListMultipartUploadParts",
     "PutObject": "s3:PutObject",

@@ -21,11 +21,13 @@ from actions_cache.aws.dynamodb_items import (
     EntryItem,
     RepositoryItem,
     ReservationItem,
+    UseIndex,
     archive_attributes,
     batch_get,
     entry_attributes,
     get,
     reservation_attributes,
+    to_archive,
     transact,
     translate_errors,
     use_keys,
@@ -185,11 +187,15 @@ class DynamoDbTable:
 
         def filed(under: EntryClass) -> Iterator[Archive]:
             keys = ArchiveItem.use_key.between(*use_keys(under))
+            query = {
+                "range_key_condition": keys,
+                "index_name": UseIndex.Meta.index_name,
+                "limit": page_size,
+                "scan_index_forward": not newest_use_first,
+            }
             with translate_errors():
-                found = self._archives.use.query(
-                    repository, keys, page_size=page_size, scan_index_forward=not newest_use_first
-                )
-                yield from (item.to_archive() for item in found)
+                connection = self._archives._get_connection()  # noqa: SLF001 - the only way to a model's connection
+                yield from ResultIterator(connection.query, [repository], query, map_fn=to_archive)
 
         if entry_class is not None:
             return filed(entry_class)

@@ -1,6 +1,7 @@
 """The table of repositories in DynamoDB. The beginning of its sort key tells the kind of an item.
 
-- `*`, `repository#ID`: the existence of a repository.
+- `*`, `repository#ID`: the existence of a repository, its name, and where there are very many, what it keeps, as it was
+  noted last.
 - ID, `profile`: the name of a repository.
 - `name#OWNER/REPO`, ID: a repository that has had this name, in lower case.
 - ID or `*`, `usage#SHARD`: bytes and entries of a repository, or of the store, in all and of some classes.
@@ -28,7 +29,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from actions_cache.aws.dynamodb_items import Database, RepositoryItem, get, transact, translate_errors, write
-from actions_cache.domain.budgets import NO_HITS, TALLIES_KEPT, Hits, Repository, Tally, Usage, total
+from actions_cache.domain.budgets import NO_HITS, TALLIES_KEPT, Hits, Repository, RepositoryUsage, Tally, Usage, total
 from actions_cache.domain.key_family import FamilyPair
 from actions_cache.domain.refused_job import SLOT_PAUSE, Refusals, RefusedJob
 from actions_cache.domain.timing import SECOND, Millis
@@ -78,7 +79,8 @@ class DynamoDbRepositories:
         # The profile is written last, because it shows that the other items exist.
         if (name := repository.name) is not None:
             write(lambda: self._items(_partition_of(name), repository.id).save())
-        write(lambda: self._items(STORE, f"repository#{repository.id}").save())
+        named = RepositoryItem.name.remove() if name is None else RepositoryItem.name.set(name)
+        write(lambda: self._items(STORE, f"repository#{repository.id}").update([named]))
         known = self._items(repository.id, "profile", name=repository.name, noted_at=repository.noted_at)
         write(known.save)
 
@@ -88,6 +90,21 @@ class DynamoDbRepositories:
 
     def ids(self) -> Sequence[str]:
         return [item.item.removeprefix("repository#") for item in self._query(STORE, "repository#")]
+
+    def noted_usages(self) -> Mapping[str, RepositoryUsage | None]:
+        found = self._query(STORE, "repository#")
+        return {(repository_id := item.item.removeprefix("repository#")): _noted(repository_id, item) for item in found}
+
+    def note_usage(self, usage: RepositoryUsage) -> None:
+        repository, name = usage.repository, usage.repository.name
+        noted: list[Action] = [
+            RepositoryItem.name.remove() if name is None else RepositoryItem.name.set(name),
+            RepositoryItem.bytes.set(usage.usage.bytes),
+            RepositoryItem.entries.set(usage.usage.entries),
+            RepositoryItem.last_used_at.set(usage.last_used_at or 0),
+            RepositoryItem.noted_at.set(usage.noted_at),
+        ]
+        write(lambda: self._items(STORE, f"repository#{repository.id}").update(noted))
 
     def some_ids(self, most: int) -> Sequence[str]:
         """Read on from a random place among the ids. Those of github.com are numbers, with any first digit."""
@@ -235,6 +252,15 @@ def _added(usage: Usage) -> list[Action]:
 
 def _usage(item: RepositoryItem) -> Usage:
     return Usage(**{field.name: int(getattr(item, field.name) or 0) for field in fields(Usage)})
+
+
+def _noted(repository_id: str, item: RepositoryItem) -> RepositoryUsage | None:
+    if not item.noted_at:
+        return None
+    noted_at = int(item.noted_at)
+    usage = Usage(bytes=int(item.bytes or 0), entries=int(item.entries or 0))
+    repository = Repository(repository_id, item.name, noted_at)
+    return RepositoryUsage(repository, usage, int(item.last_used_at or 0) or None, noted_at)
 
 
 def _hits(item: RepositoryItem) -> Hits:

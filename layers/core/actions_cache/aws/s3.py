@@ -20,6 +20,7 @@ from actions_cache.domain.direct_upload import MAX_DIRECT_PARTS, DirectUrls, Sen
 from actions_cache.domain.object_keys import ROOT, archive_of_prefix, archive_prefix_after
 from actions_cache.domain.part_list import PartList, SignedPart
 from actions_cache.domain.ranges import PartRange
+from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.ports import MultipartUpload, ObjectGone, Unavailable, UploadedPart, WriteConflict, WrongBytes
 
 if TYPE_CHECKING:
@@ -256,6 +257,14 @@ class S3Bucket:
             except ClientError as error:
                 if error_code(error) != "NoSuchUpload":
                     raise
+
+    def uploads(self, prefix: str) -> Iterator[tuple[MultipartUpload, Millis]]:
+        pages = self._s3.get_paginator("list_multipart_uploads")
+        with translate_errors():
+            for page in pages.paginate(Bucket=self._name, Prefix=prefix):
+                for found in page.get("Uploads", ()):
+                    started_at = int(found["Initiated"].timestamp() * SECOND)
+                    yield MultipartUpload(found["Key"], found["UploadId"]), started_at
 
     def check(self) -> None:
         with translate_errors():

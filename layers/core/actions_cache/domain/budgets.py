@@ -146,6 +146,23 @@ class Repository:
     noted_at: Millis
 
 
+@dataclass(frozen=True, slots=True)
+class RepositoryUsage:
+    """Says what a repository keeps.
+
+    Args:
+        repository: the repository.
+        usage: what it keeps.
+        last_used_at: time of its last save or restore; None if it keeps nothing.
+        noted_at: time when this was noted; 0 if it was read just now.
+    """
+
+    repository: Repository
+    usage: Usage
+    last_used_at: Millis | None
+    noted_at: Millis = 0
+
+
 def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 

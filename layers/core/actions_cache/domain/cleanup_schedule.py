@@ -106,6 +106,28 @@ def discarded_bytes(archive: Archive, bytes_of_parts: int, began_at: Millis, lif
     return max(0, bytes_of_parts - (archive.size if had_its_parts else 0))
 
 
+def may_have_left_an_upload(archive: Archive) -> bool:
+    """Return whether a run of the archive's merge may have died before its multipart upload was over."""
+    is_merged = archive.merge.state is MergeState.MERGED
+    return archive.merge.attempts > (1 if is_merged else 0)
+
+
+def may_complete(archive: Archive, key: str) -> bool:
+    """Return whether a multipart upload of this key may still become the archive's object.
+
+    Args:
+        archive: The archive, read after the upload was seen. Its run was noted before the upload was started, so one
+            of another run than the current one will never be published.
+        key: The key of the upload's object.
+    """
+    if archive.direct is not None and archive.direct.key == key:
+        return True
+    merge = archive.merge
+    if not archive.is_stored or merge.state is not MergeState.RUNNING or merge.run_token is None:
+        return False
+    return key == ArchiveKeys(archive.id).merged(merge.run_token)
+
+
 def kept_keys(archive: Archive, manifest: Manifest | None, now: Millis, lifetimes: Lifetimes) -> frozenset[str]:
     """Return the keys of the objects that a sweep keeps. All others below the archive's prefix are orphans.
 

@@ -122,7 +122,8 @@ PASSED_SECONDS_PER_MIB = 0.008
 bounded like READ_SECONDS."""
 
 COPY_SECONDS = 0.2
-"""Time that S3 takes for a copy beside its bytes, assumed."""
+"""Time that S3 takes for a copy beside its bytes: its latency is roughly 100 to 200 ms
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html)."""
 
 COPIED_BYTES_PER_SECOND = 50 * MIB
 """Speed of one copy: half of what S3 is known for (docs/design/aws-limits.md#s3)."""

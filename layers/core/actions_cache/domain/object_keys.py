@@ -109,8 +109,12 @@ class ArchiveKeys:
     def manifest(self, token: str) -> str:
         return f"{self.prefix}manifest/{token}"
 
+    @property
+    def merged_prefix(self) -> str:
+        return f"{self.prefix}merged/"
+
     def merged(self, run_token: str) -> str:
-        return f"{self.prefix}merged/{run_token}"
+        return f"{self.merged_prefix}{run_token}"
 
     def block_prefix(self, block_id: str) -> str:
         """Return the prefix of the keys of all arrivals of one block."""
@@ -122,6 +126,11 @@ class ArchiveKeys:
             return None
         encoded = key.removeprefix(self.blocks_prefix).partition("/")[0].translate(_KEY_TO_BASE64)
         return encoded + "=" * (-len(encoded) % 4)
+
+
+def archive_of_key(key: str) -> str:
+    """Return the id of the archive that an object of this key belongs to."""
+    return key.removeprefix(ROOT).partition("/")[0]
 
 
 def is_part_key(key: str) -> bool:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from actions_cache.domain.access import Role
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.budgets import Repository, Tally, Usage
+from actions_cache.domain.budgets import Repository, RepositoryUsage, Tally, Usage
 from actions_cache.domain.entry import Entry
 from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.errors import InvalidRequest
@@ -22,7 +22,7 @@ from actions_cache.domain.timing import DAY, SECOND, Millis
 from actions_cache.explain import Attempt, Explanation, Match
 from actions_cache.families import Families, FamilyActivity
 from actions_cache.manage import Deletion, Failures, Listing
-from actions_cache.usage import CostOfNow, Overview, OwnedPage, RepositoryUsage
+from actions_cache.usage import CostOfNow, Overview, OwnedPage
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Usd = Annotated[float, Field(description="US dollars")]
@@ -114,6 +114,9 @@ class RepositoryResponse(BaseModel):
     entries: int
     budget_bytes: int | None = Field(description="null for no limit")
     last_used_at: Time | None = Field(description="of its last save or restore")
+    noted_at: Time | None = Field(
+        description="when this was noted, up to six hours ago, as in lists of more than 100 repositories; null if now"
+    )
 
     @classmethod
     def from_usage(cls, usage: RepositoryUsage, budget: int | None) -> Self:
@@ -125,6 +128,7 @@ class RepositoryResponse(BaseModel):
             entries=usage.usage.entries,
             budget_bytes=budget,
             last_used_at=None if last_used_at is None else format_timestamp(last_used_at),
+            noted_at=format_timestamp(usage.noted_at) if usage.noted_at else None,
         )
 
 
