@@ -135,6 +135,7 @@ OWN_WORDS = {
     "dev/build/edge.py": 1,
     "dev/docs/record_demo.py": 2,
     "dev/sam_local/serve.py": 1,
+    "dev/docs/demo/__main__.py": 1,
     "dev/docs/screenshots.py": 1,
     "actions_cache_cli/try_on_aws/__main__.py": 1,
     "actions_cache_cli/deployment_check/__main__.py": 2,
