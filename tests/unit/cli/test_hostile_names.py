@@ -128,7 +128,6 @@ OWN_WORDS = {
     "dev/local/lambda_runtime.py": 1,
     "dev/build/package.py": 3,
     "dev/docs/clients_page.py": 1,
-    "dev/docs/demo/__main__.py": 1,
     "dev/cost/cost.py": 2,
     "dev/scale/__main__.py": 1,
     "actions_cache_cli/deploy/steps.py": 1,
