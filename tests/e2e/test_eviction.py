@@ -22,6 +22,7 @@ def full_server(stacks: SharedStacks) -> str:
     return stacks.start("full", running_server, settings)
 
 
+@pytest.mark.slow
 def test_flooding_pull_request_keeps_its_floor_and_main_everything(full_server: str, repository: str) -> None:
     main = Job(full_server, runtime_token([(DEFAULT_BRANCH, READ_WRITE)], repository))
     pull = Job(full_server, runtime_token([(PULL_REQUEST, READ_WRITE), (DEFAULT_BRANCH, READ)], repository))

@@ -35,6 +35,7 @@ def client(server: str, repository: str) -> Hestia:
     return Hestia(server, runtime_token(repository=repository))
 
 
+@pytest.mark.slow
 @pytest.mark.client(feature="packs of any size, read by `Range` from S3")
 @pytest.mark.parametrize("where", ["server", "unmerged_server"], ids=["merging", "never merging"])
 @pytest.mark.parametrize("size", [1, 2 * MIB, LONGER_THAN_OTHERS_PUT], ids=["1 B", "2 MiB", "129 MiB"])

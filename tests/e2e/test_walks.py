@@ -151,6 +151,7 @@ def named(walk: str) -> list[str]:
     return [re.sub("^core/", CORE, path) for path in paths]
 
 
+@pytest.mark.slow
 def test_walks_pass_the_named_files(functions: CacheDriver) -> None:
     walks: dict[str, Callable[[], None]] = {
         "A save": lambda: save("second"),

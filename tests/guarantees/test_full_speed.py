@@ -34,11 +34,13 @@ def test_readers_never_wait_for_the_single_merge(on_emulators: CacheDriver):
     SeedCase(on_emulators).run()
 
 
+@pytest.mark.slow
 def test_seed_case_notices_parts_deleted_inline(on_emulators: CacheDriver):
     with pytest.raises(AssertionError, match="readers cut off: 13 parts were gone"):
         SeedCase(on_emulators, break_merge=deletes_parts_inline).run()
 
 
+@pytest.mark.slow
 def test_seed_case_notices_readers_fed_by_the_merge(on_emulators: CacheDriver):
     with pytest.raises(AssertionError, match="full speed: 7 readers waited"):
         SeedCase(on_emulators, break_reader=FedByTheMerge, timeout_seconds=2).run()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from actions_cache.domain.timing import SECOND
@@ -56,6 +57,7 @@ FLAWS: dict[str, Callable[[VerifiedServer], dict[str, object]]] = {
 }
 
 
+@pytest.mark.slow
 def test_good_token_does_exactly_what_its_claims_say(server: VerifiedServer):
     saved = _saved_in_every_scope(server)
     wrong = []

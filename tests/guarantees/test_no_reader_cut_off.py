@@ -177,6 +177,7 @@ def fast_server(on_emulators: CacheDriver) -> Iterator[Server]:
             cleaning.result(60)
 
 
+@pytest.mark.slow
 def test_readers_around_a_merge_get_every_byte(on_emulators: CacheDriver):
     """They come from before the merge until after the parts are gone."""
     with fast_server(on_emulators) as server:
@@ -256,6 +257,7 @@ def test_removed_entry_can_be_read_until_its_grace_ends(on_emulators: CacheDrive
         assert get(url).status == 403
 
 
+@pytest.mark.slow
 def test_stream_breaks_at_its_permitted_time(on_emulators: CacheDriver, get):
     """The grace counts on it."""
     on_emulators.save(KEY, *[b"x" * (20 * MIB)] * 3)
@@ -301,6 +303,7 @@ def test_last_reader_of_last_part_list_gets_every_byte(on_emulators: CacheDriver
             list(reader.ranges(MIB))
 
 
+@pytest.mark.slow
 def test_part_list_urls_end_with_a_download_url(on_emulators: CacheDriver):
     """The store refuses them then, by its own clock."""
     settings = on_emulators.services.settings.model_copy(update={"download_url_seconds": 5})

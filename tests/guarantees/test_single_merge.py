@@ -16,6 +16,7 @@ from tests.guarantees.races import RACES, on_real_time, racers
 RACERS = 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("emulator", ["ministack", pytest.param("dynamodb_local", marks=pytest.mark.long)])
 def test_one_of_many_processes_wins_each_race(
     on_emulators: CacheDriver,

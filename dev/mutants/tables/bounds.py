@@ -76,8 +76,8 @@ BOUNDS = (
     Mutant(
         "a run that dies of an archive begins with it again",
         f"{CORE}/cleanup.py",
-        "        self.table.replace_archive(current, postponed(current, now + POSTPONED_FOR))\n        abort_direct",
-        "        abort_direct",
+        "        self.table.replace_archive(current, postponed(current, now + POSTPONED_FOR))\n        abort_uploads",
+        "        abort_uploads",
         TESTS_OF_FLOODS,
     ),
     Mutant(

@@ -13,6 +13,8 @@ from dev.docs.screenshots import CLAIMS, fill
 from dev.local.template import Template
 from tests.e2e.page.conftest import DESKTOP, PATIENCE_MILLISECONDS, add_axe, violations
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def store(template: Template) -> Iterator[PageServer]:

@@ -5,10 +5,13 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Error, Page, expect
 
 from dev.clients.runtime_token import runtime_token
 from dev.clients.wire import GO, Job
+
+pytestmark = pytest.mark.slow
 
 
 def _token(repository: str) -> str:

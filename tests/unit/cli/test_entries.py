@@ -155,6 +155,7 @@ def test_invalid_arguments_are_explained(operated: Operated, arguments, said):
     assert said in answer.err
 
 
+@pytest.mark.slow
 def test_commands_run_as_processes(saved: Operated):
     assert process("list", "acme/app", "--local", "--json").document["total"] == 3
     assert process("match", "acme/app", "npm-", "--ref", "refs/heads/main", "--local").code == 0

@@ -125,6 +125,7 @@ def test_class_that_a_sample_lacks_is_left_to_the_schedule(driver, monkeypatch):
     assert kept(driver, TRANSIENT, repository="7") == {*"bc"}
 
 
+@pytest.mark.slow
 def test_store_budget_costs_a_save_the_same_among_many_repositories(driver, monkeypatch):
     monkeypatch.setattr("actions_cache.aws.dynamodb_repositories.secrets.randbelow", lambda _: 0)
     with_budgets(driver, repository_budget_bytes=0, store_budget_bytes=100)

@@ -47,6 +47,7 @@ def test_transient_entries_keep_their_floor(comparisons):
     assert comparisons[PULL_REQUESTS].ours.share_of_few == pytest.approx(0.1, abs=0.02)
 
 
+@pytest.mark.slow
 def test_page_and_picture_show_the_simulation():
     comparisons = compared(SEED)
     for line in budget_table(with_other_budgets(SEED, SETTINGS)):

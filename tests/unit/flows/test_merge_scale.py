@@ -1,11 +1,14 @@
 """Time and memory that a merge needs itself, with a store that needs none."""
 
+import pytest
+
 from tests.support.fakes import merge_of_copies
 
 MIB = 1024 * 1024
 FEW, MANY = 1_000, 10_000
 
 
+@pytest.mark.slow
 def test_merge_cost_grows_linearly():
     """Three times the linear time is allowed, since the machine is busy; quadratic growth would be ten times."""
     seconds_for_few, memory_of_few = merge_of_copies(FEW, 5 * MIB)

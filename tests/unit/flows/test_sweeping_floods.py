@@ -75,6 +75,7 @@ def run_by_schedule(simulation):
     return crashed, turns
 
 
+@pytest.mark.slow
 def test_floods_delay_no_other_archive():
     """Each shard of the cleanup schedule has a flood of 800,000 objects; half of the floods keep 50,000 parts."""
     simulation = CleanupSimulation()
