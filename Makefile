@@ -76,7 +76,7 @@ doctor: ## Says whether a runner's jobs reach it: ARGS="--url https://... --runn
 
 UNIT = $(addprefix tests/unit/,domain flows http manage test_settings.py test_settings_errors.py test_logs.py)
 unit: .venv/.ready ## Runs the rules in process, in under a minute: no emulator, no client
-	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --quiet $(UNIT) -m "not emulator"
+	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --quiet $(UNIT) -m "not emulator and not slow"
 
 # Hundreds of processes load the same modules, so these are kept compiled, even where the environment forbids it.
 test unit test-slow test-deploy test-rie: export PYTHONDONTWRITEBYTECODE :=
