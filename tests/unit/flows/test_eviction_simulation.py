@@ -20,7 +20,7 @@ def compared(seed: int) -> Mapping[str, Comparison]:
     return compare(seed, SETTINGS)
 
 
-@pytest.fixture(params=[SEED, 2])
+@pytest.fixture(params=[SEED, pytest.param(2, marks=pytest.mark.slow)])
 def comparisons(request: pytest.FixtureRequest) -> Mapping[str, Comparison]:
     return compared(request.param)
 
