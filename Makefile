@@ -74,7 +74,7 @@ cli: .venv/.ready ## Operates it: ARGS="usage --stack actions-cache", or ARGS=--
 doctor: ## Says whether a runner's jobs reach it: ARGS="--url https://... --runner DIR"
 	@$(PYTHON) -m actions_cache_cli.doctor $(ARGS)
 
-UNIT = $(addprefix tests/unit/,domain flows http manage test_settings.py test_settings_errors.py test_logs.py)
+UNIT = $(addprefix tests/unit/,domain flows http test_settings.py test_settings_errors.py test_logs.py)
 unit: .venv/.ready ## Runs the rules in process, in under a minute: no emulator, no client
 	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --quiet $(UNIT) -m "not emulator and not slow"
 
