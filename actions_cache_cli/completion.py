@@ -27,13 +27,13 @@ class Option:
 
 @dataclass(frozen=True)
 class Place:
-    """What may stand behind some words, such as `dlq show`.
+    """Lists the words that may follow a command, such as `dlq show`.
 
     Args:
-        path: Those words.
-        commands: Commands and what each is about.
-        values: What the first argument may be; empty for any text.
-        options: Options.
+        path: The command; empty for the program itself.
+        commands: Its subcommands, each with its short help.
+        values: Values of its first argument; empty if it takes any text.
+        options: Its options.
     """
 
     path: str
@@ -43,7 +43,7 @@ class Place:
 
     @property
     def offered(self) -> Iterator[tuple[str, str]]:
-        """Return each word that is offered here, and what it is about."""
+        """Yield each word that is offered here, with its short help."""
         yield from self.commands.items()
         yield from ((value, "") for value in self.values)
         yield from ((name, option.about) for option in self.options for name in option.names)

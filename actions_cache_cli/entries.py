@@ -40,7 +40,7 @@ MOST_SHOWN = 100
 """Entries that `delete` shows one by one; `list` shows all. More: what is summed up below them is further away."""
 
 REFS = "main, '#118' for a pull request, or in full, refs/heads/main"
-"""How refs are written; a shell takes an unquoted # for a comment."""
+"""Help on writing refs. A shell takes an unquoted # for a comment."""
 
 WHOLE = ("single", MergeState.MERGED)
 

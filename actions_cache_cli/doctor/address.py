@@ -146,7 +146,7 @@ TO_DO = {
     NO_HANDSHAKE: "use the stack's output RunnerUrl, or add the name to the distribution (docs/deploy/deploy.md)",
     TLS: "ask the server by another program (curl -v) to see which side ends it, and look at proxies that read TLS",
 }
-"""What to do about each kind of failure."""
+"""Advice on each kind of failure."""
 
 
 class NoAnswer(Exception):

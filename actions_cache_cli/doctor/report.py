@@ -30,7 +30,7 @@ class Finding:
     detail: str
     """One observation in words, and what it means. UNKNOWN says how to find out."""
     to_do: str = ""
-    """What to do; empty unless it is TROUBLE or a WARNING."""
+    """Advice on what to do; empty unless the state is TROUBLE or WARNING."""
 
     @property
     def text(self) -> str:

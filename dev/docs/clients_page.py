@@ -37,7 +37,7 @@ CLIENTS = {
     "hestia": "",
     "magic-nix-cache": "",
 }
-"""What to know about each client. Its wire is in docs/design/protocol.md."""
+"""Notes on each client; docs/design/protocol.md describes its requests."""
 
 
 class Shown(NamedTuple):

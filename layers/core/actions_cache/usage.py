@@ -47,7 +47,7 @@ second. Fewer: more servers list what was noted up to NOTED_FOR ago."""
 
 NOTED_FOR: Millis = 6 * HOUR
 """Time after which cleanup notes a repository's usage anew, if there are more than READ_ANEW. Longer: lists are sorted
-by older figures. Shorter: 10,000 repositories cost more than $1.50 a month for it."""
+by older figures. Shorter: it costs more; a round of 10,000 takes 60,000 requests (docs/design/scale.md)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ TYPED = {
     "actions-cache doctor --w": {"--write"},
     "/opt/bin/actions-cache-doctor --u": {"--url"},
 }
-"""What is typed up to the cursor, and what is offered, options that weren't asked for aside."""
+"""The text before the cursor, and the words that are offered, without options that weren't asked for."""
 
 BASH = (
     """source {script}; COMP_WORDS=({words}); COMP_CWORD={last}; _actions_cache; printf '%s\\n' "${{COMPREPLY[@]}}" """

@@ -1,4 +1,4 @@
-"""What holds for every command: its options, its exit codes, a terminal and a pipe."""
+"""All commands share their options and exit codes, and their output fits terminals and pipes."""
 
 import fcntl
 import os

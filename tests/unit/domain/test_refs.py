@@ -8,7 +8,7 @@ import pytest
 from actions_cache.domain.refs import full_ref
 
 REFS = json.loads(Path(__file__).with_name("refs.json").read_text())
-"""What people write, and the ref that it means."""
+"""Refs as people write them, each with the full ref that it means."""
 
 
 @pytest.mark.parametrize("text", REFS)

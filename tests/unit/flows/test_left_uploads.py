@@ -133,7 +133,7 @@ def use_up_the_attempts(driver: CacheDriver, message: MergeMessage) -> None:
 
 @pytest.mark.parametrize("end", [remove, use_up_the_attempts])
 def test_cleanup_aborts_what_no_run_will(driver: CacheDriver, end: Callable[[CacheDriver, MergeMessage], None]):
-    """Of a removed entry, and of a merge whose last run died."""
+    """The uploads are a removed entry's, and those of a merge whose last run died."""
     message = after_a_dead_run(driver)
     end(driver, message)
     assert unfinished(driver)
